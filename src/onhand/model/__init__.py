@@ -1,0 +1,1 @@
+"""Frozen value types and the rules they keep; no I/O."""
