@@ -1,0 +1,225 @@
+"""The engine of ingest: what the dataflow's steps share.
+
+It opens the log and the shards, knows which offset every shard has applied, judges, and keeps the
+promise that a batch travels on only when its dead letters and claims are durable. Bytewax wires;
+this decides, and runs without Bytewax in tests.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from onhand.errors import LogUnavailable, OffsetOutOfRange
+from onhand.ingest.decode import Window, decode_batch
+from onhand.ingest.dead_letters import dead_letter
+from onhand.ingest.sink import shard_key
+from onhand.log.base import NewRecord
+from onhand.log.topics import CLAIMS, EVENT_TOPICS, LEDGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from onhand.ingest.metrics import IngestMetrics
+    from onhand.ingest.shard import Shard
+    from onhand.ingest.source import Poll
+    from onhand.log.base import EventLog, LogReader, RawBatch, TopicPartition
+    from onhand.model.batch import Batch
+    from onhand.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+CONGESTION_BATCHES_MAX = 16
+"""Batches between the lanes and the shards. Bytewax bounds no queue inside an epoch; this does."""
+
+OUTPUT_RETRY_S = 1.0
+
+
+class Engine:
+    """Everything that the steps of the availability flow share.
+
+    Parameters
+    ----------
+    settings
+        The process's settings.
+    event_log
+        The open log.
+    partitions
+        The flow's partitions; a partition's index is its place here and never changes.
+    shards
+        The loaded shards, all of them in this process.
+    metrics
+        Counters of what was read and refused.
+    clock
+        Returns microseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        event_log: EventLog,
+        partitions: Sequence[TopicPartition],
+        shards: Sequence[Shard],
+        metrics: IngestMetrics,
+        clock: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.shards = list(shards)
+        self.clock = clock
+        self.stopping = threading.Event()
+        self.lane_count = min(settings.worker_count, len(partitions))
+        self.poll_record_count_max = settings.poll_record_count_max
+        self._log = event_log
+        self._metrics = metrics
+        self._partitions = list(partitions)
+        self._index = {partition: index for index, partition in enumerate(partitions)}
+        self._ledger_partitions = frozenset(
+            index for index, (topic, _) in enumerate(partitions) if topic == LEDGER
+        )
+        self._in_flight = 0
+        self._in_flight_lock = threading.Lock()
+        self._readers: list[LogReader] = []
+
+    def stop(self) -> None:
+        """Let the lanes end; the shards then write their last checkpoints."""
+        self.stopping.set()
+
+    # -- lanes ---------------------------------------------------------------------------------
+
+    def open_reader(self, lane: int) -> LogReader:
+        """Open the reader of one lane at the offsets that every shard has applied."""
+        start = {
+            partition: min(shard.supply.applied_offset(index) for shard in self.shards)
+            for index, partition in enumerate(self._partitions)
+            if index % self.lane_count == lane
+        }
+        reader = self._log.reader(start, self._index)
+        self._readers.append(reader)
+        return reader
+
+    def by_index(self, offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+        """Name partitions by their index in the flow."""
+        return {self._index[partition]: offset for partition, offset in offsets.items()}
+
+    def is_congested(self) -> bool:
+        """Whether the shards have enough to do."""
+        return self._in_flight >= CONGESTION_BATCHES_MAX * len(self.shards)
+
+    def batch_entered(self) -> None:
+        """Count a batch on its way to every shard."""
+        with self._in_flight_lock:
+            self._in_flight += len(self.shards)
+
+    def batch_left(self) -> None:
+        """Count a batch that one shard has applied."""
+        with self._in_flight_lock:
+            self._in_flight -= 1
+
+    # -- judge ---------------------------------------------------------------------------------
+
+    def window(self) -> Window:
+        """Return the rules of time as of now: the settings and what the shards still remember."""
+        return Window(
+            late_us=self.settings.late_window_us,
+            count_us=self.settings.count_window_us,
+            ids_since_us=max(shard.supply.ids_since_us for shard in self.shards),
+            counts_since_us=max(shard.supply.counts_since_us for shard in self.shards),
+        )
+
+    def judge(self, poll: Poll) -> list[tuple[str, tuple[int, Batch]]]:
+        """Decode and judge a poll; return it once for every shard.
+
+        Every shard is told every batch, lines for it or not: it carries the offsets.
+        """
+        batch = decode_batch(poll.raw, self.window(), self._ledger_partitions)
+        batch.next_offsets = poll.next_offsets
+        batch.progress_us = poll.progress_us
+        batch.lag_events = poll.lag_events
+        self._metrics.count_batch(batch)
+        if batch.rejects or batch.claims:
+            self._divert(poll.raw, batch)
+        item = (poll.lane, batch)
+        return [(shard_key(number), item) for number in range(len(self.shards))]
+
+    def _divert(self, raw: RawBatch, batch: Batch) -> None:
+        """Write dead letters and claims; return only when they are durable."""
+        records = [
+            *(dead_letter(raw.record(reject.record), reject) for reject in batch.rejects),
+            *(_claim(raw, index) for index in batch.claims),
+        ]
+        while True:
+            try:
+                self._log.append(records)
+            except LogUnavailable as error:
+                # Nothing may be skipped: the flow waits here, the lag grows and pages someone.
+                log.warning("outputs_waiting", records=len(records), error=str(error))
+                if self.stopping.wait(OUTPUT_RETRY_S):
+                    raise
+            else:
+                return
+
+    def commit(self) -> None:
+        """Tell the log's consumer group what is in a checkpoint, for operators' tools."""
+        for reader in self._readers:
+            offsets = {
+                partition: min(s.supply.checkpointed_offset(self._index[partition]) for s in self.shards)
+                for partition in reader.next_offsets()
+            }
+            reader.commit(offsets)
+
+
+def _claim(raw: RawBatch, index: int) -> NewRecord:
+    record = raw.record(index)
+    origin = (
+        ("onhand.origin.topic", record.topic.encode()),
+        ("onhand.origin.partition", str(record.partition).encode()),
+        ("onhand.origin.offset", str(record.offset).encode()),
+    )
+    return NewRecord(
+        topic=CLAIMS, key=record.key, value=record.value, headers=(*record.headers, *origin)
+    )
+
+
+def choose_partitions(
+    event_log: EventLog, known: Sequence[TopicPartition]
+) -> list[TopicPartition]:
+    """List the flow's partitions: those a checkpoint knows keep their places, new ones follow."""
+    present = event_log.partitions((*EVENT_TOPICS, LEDGER))
+    return [*known, *sorted(set(present) - set(known))]
+
+
+def start_offsets(
+    event_log: EventLog,
+    partitions: Sequence[TopicPartition],
+    checkpointed: Mapping[TopicPartition, int],
+) -> dict[TopicPartition, int]:
+    """Decide where to resume each partition.
+
+    Raises
+    ------
+    OffsetOutOfRange
+        The log has dropped records that no checkpoint covers, or ends before a checkpoint.
+    """
+    begins = event_log.begin_offsets(partitions)
+    ends = event_log.end_offsets(partitions)
+    start = {}
+    for partition in partitions:
+        offset = checkpointed.get(partition, begins[partition])
+        name = f"{partition[0]}[{partition[1]}]"
+        if offset < begins[partition]:
+            raise OffsetOutOfRange(
+                f"{name} resumes at offset {offset}, but the log begins at {begins[partition]}: "
+                f"{begins[partition] - offset} records were dropped before they were applied",
+                "Start from an archived checkpoint that covers them, or from an empty data "
+                "directory with a stock count of every location",
+            )
+        if offset > ends[partition]:
+            raise OffsetOutOfRange(
+                f"{name} resumes at offset {offset}, but the log ends at {ends[partition]}: "
+                "it is not the log that this data directory was filled from",
+                "Point --kafka or --data at the log they belong to",
+            )
+        start[partition] = offset
+    return start
