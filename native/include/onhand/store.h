@@ -26,10 +26,14 @@
  *
  * A change of ONE counter of ONE cell is one aligned store, then the word with its count raised
  * (release). At most one such store is ever unconfirmed, so a reader that sees the same word twice
- * saw the row before it or after it. Every other change (a new cell, a second counter of the same
- * movement, a wider layout) is made in a copy of the block, published by one store of the word; the
- * old block is freed after that. A writer killed between any two instructions leaves the row as it
- * was before or after a movement, never between.
+ * saw the row before it or after it. A new cell where the block has room is the same: its zeros are
+ * written where no reader looks yet, and the one store is that of cell_count. Every other change (a
+ * second counter of the same movement, a wider layout, a longer block) is made in a copy of the
+ * block, published by one store of the word; the old block is freed after that. A writer killed
+ * between any two instructions leaves the row as it was before or after a movement, never between.
+ *
+ * A release fence stands before every store into memory that a reader of an older word may still be
+ * looking at: a reader that saw the store is then sure to see the newer word as well.
  */
 #ifndef ONHAND_STORE_H
 #define ONHAND_STORE_H
@@ -40,6 +44,7 @@
 #include <stdint.h>
 
 #include "onhand/hash.h"
+#include "onhand/race.h"
 
 #define OH_FORMAT_VERSION 1u
 #define OH_HEADER_BYTES 65536u
@@ -135,11 +140,12 @@ typedef struct {
     uint32_t reserved;
     uint8_t cluster_id[16];
     uint64_t generation;
-    uint64_t capacity_bytes;              /* what the file may grow to; readers map this much */
+    uint64_t capacity_bytes;              /* what the file may grow to, 64 GiB at most; readers map this much */
     _Atomic uint64_t allocated_bytes;     /* backed by fallocate, touched only below this */
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t free_list[64];       /* writer only: first free block per class */
     _Atomic uint64_t sku_index;           /* offset/16 << 8 | log2(slots) */
+    _Atomic uint64_t location_index;      /* the same, over locations */
     _Atomic uint64_t sku_count;
     _Atomic uint64_t location_count;
     _Atomic uint64_t cell_count;
@@ -173,6 +179,7 @@ typedef struct {
     int fd;                       /* -1 for readers after mapping */
     bool writable;
     uint8_t *base;                /* capacity_bytes mapped */
+    uint64_t mapped_bytes;
     oh_header_t *header;
     uint64_t block_bytes[64];     /* size of each class */
 } oh_store_t;
@@ -197,20 +204,24 @@ typedef struct {
 /* ---- files (store.c) ---- */
 int oh_store_create(oh_store_t *store, const char *path, uint64_t capacity_bytes,
                     uint64_t change_ring_size, uint64_t history_ring_size);
+/* An empty file with room for a checkpoint's image, to be read into base; then oh_store_adopted checks
+ * the image and makes the store usable. The first oh_header_t.used_bytes of a store are its image. */
 int oh_store_adopt(oh_store_t *store, const char *path, uint64_t capacity_bytes,
-                   uint64_t image_bytes); /* an empty file with room for a checkpoint's image, to be read into base */
+                   uint64_t image_bytes);
+int oh_store_adopted(oh_store_t *store, uint64_t image_bytes);
 int oh_store_map(oh_store_t *store, const char *path);   /* read-only, for readers */
 void oh_store_close(oh_store_t *store);
-int oh_store_reserve(oh_store_t *store, uint64_t bytes); /* fallocate ahead, in 16 MiB chunks */
+int oh_store_reserve(oh_store_t *store, uint64_t bytes); /* backs the file's first bytes, in 16 MiB chunks */
 uint64_t oh_store_allocate(oh_store_t *store, uint64_t bytes, int *status); /* 16-byte aligned; 0 on failure */
 
 /* ---- names (names.c) ---- */
+/* A number, or OH_NONE. Texts are 1 to OH_TEXT_BYTES_MAX bytes. */
 uint32_t oh_sku_find(const oh_store_t *store, uint64_t hash, const uint8_t *text, uint32_t text_len);
 int oh_sku_resolve(oh_store_t *store, uint64_t hash, const uint8_t *text, uint32_t text_len,
                    uint32_t *number);     /* creates; writer only */
 uint32_t oh_location_find(const oh_store_t *store, const uint8_t *text, uint32_t text_len);
 int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len, uint32_t *number);
-void oh_sku_prefetch(const oh_store_t *store, uint64_t hash);
+void oh_sku_prefetch(const oh_store_t *store, uint64_t hash); /* the index slot */
 static inline oh_sku_t *oh_sku_at(const oh_store_t *store, uint32_t number)
 {
     uint64_t chunk = atomic_load_explicit(&store->header->sku_chunk[number / OH_SKU_CHUNK],
@@ -230,27 +241,35 @@ static inline bool oh_row_confirm(const oh_store_t *store, uint32_t sku, const o
     return atomic_load_explicit(&oh_sku_at(store, sku)->word, memory_order_relaxed) == view->word;
 }
 uint32_t oh_row_find(const oh_row_view_t *view, uint32_t location); /* cell index or OH_NONE */
+static inline void oh_row_prefetch(const oh_store_t *store, uint32_t sku)
+{
+    uint64_t word = atomic_load_explicit(&oh_sku_at(store, sku)->word, memory_order_relaxed);
+    __builtin_prefetch(store->base + (word >> 32 << 4));
+}
 
 enum oh_counter { OH_ON_HAND = 0, OH_HELD = 1, OH_IN_TRANSIT = 2, OH_DAMAGED = 3 };
 static inline int64_t oh_cell_get(const oh_row_view_t *view, const void *column, uint32_t cell)
 {
     if (column == NULL) return 0;
-    return view->flags & OH_ROW_WIDE ? ((const int64_t *)column)[cell]
-                                     : (int64_t)((const int32_t *)column)[cell];
+    return view->flags & OH_ROW_WIDE ? oh_race_load_i64((const int64_t *)column + cell)
+                                     : (int64_t)oh_race_load_i32((const int32_t *)column + cell);
 }
 
 /* Writer. Makes the row, the cell or a wider layout when needed; the view is right afterwards.
- * needs: OH_ROW_RARE, OH_ROW_COUNTED or 0, what the caller is about to use. */
+ * needs: OH_ROW_RARE, OH_ROW_COUNTED or 0, what the caller is about to use. The caller may store into
+ * view->history[cell] and view->count[cell] (oh_race_store_u32): they are no part of the numbers. */
 int oh_cell_resolve(oh_store_t *store, uint32_t sku, uint32_t location, uint16_t needs,
                     oh_row_view_t *view, uint32_t *cell);
 /* Adds to counters of one cell as one change. delta[k] for enum oh_counter k. Widens on overflow. */
 int oh_cell_add(oh_store_t *store, uint32_t sku, uint32_t location, const int64_t delta[4]);
-/* The hot path: one counter, row view and cell at hand. Falls back to oh_cell_add when it must. */
+/* The hot path: one counter, row view and cell at hand. Widens when it must; the view follows. */
 int oh_cell_add_on_hand(oh_store_t *store, uint32_t sku, oh_row_view_t *view, uint32_t cell, int64_t delta);
-/* Replaces what is due at (location, day) by adding delta; an entry of 0 goes. */
+/* Replaces what is due at (location, day) by adding delta; an entry of 0 goes. Entries are kept in
+ * order of location, then day. */
 int oh_incoming_add(oh_store_t *store, uint32_t sku, uint32_t location, int32_t day, int64_t delta);
 
 /* ---- change ring (rows.c) ---- */
+/* Call it after the change it tells of: who sees the entry then sees the numbers. */
 void oh_change_push(oh_store_t *store, uint32_t sku, uint32_t location);
 
 #endif
