@@ -1,0 +1,81 @@
+"""Native decoding; the Python face is ``onhand.ingest.decode``."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def unpack_messages(
+    messages: list[Any], indexes: dict[tuple[str, int], int]
+) -> tuple[
+    list[bytes],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.uint16],
+    list[tuple[tuple[str, bytes], ...] | None] | None,
+    list[Any],
+]:
+    """Take ``confluent_kafka.Message`` objects apart into the columns of a ``RawBatch``.
+
+    Parameters
+    ----------
+    messages
+        What ``Consumer.consume`` returned. Those with an error are left out of the columns.
+    indexes
+        Partition index by (topic, partition).
+
+    Returns
+    -------
+    values
+        ``b""`` for a tombstone.
+    offsets, append_us, partitions
+        One element a value. ``append_us`` is the record's timestamp in microseconds,
+        0 when it has none.
+    headers
+        One element a value, or None when no record has any.
+    errors
+        The messages that carry an error, in order.
+
+    Raises
+    ------
+    KeyError
+        A message of a partition that ``indexes`` does not know.
+    """
+
+class Decoder:
+    """One poll on its way into columns: native where it is sure, stopping where it is not."""
+
+    def __init__(
+        self,
+        values: Sequence[bytes],
+        headers: Sequence[tuple[tuple[str, bytes], ...] | None] | None,
+        offsets: NDArray[np.int64],
+        append_us: NDArray[np.int64],
+        partitions: NDArray[np.uint16],
+        ledger_partitions: Collection[int],
+        window: tuple[int, int, int, int, int],
+    ) -> None: ...
+    def run(self) -> int:
+        """Decode on; return the index of the next record to judge in Python, -1 at the end."""
+
+    def append(
+        self,
+        record: int,
+        type_number: int,
+        occurred_us: int,
+        source: bytes,
+        id: bytes,  # noqa: A002
+        location: bytes,
+        from_location: bytes,
+        reference: bytes,
+        expected_day: int,
+        disposition: int,
+        sequence: int,
+        skus: Sequence[bytes],
+        quantities: Sequence[int],
+    ) -> None:
+        """Add an event that was judged in Python. Its record must be the one `run` stopped at."""
+
+    def finish(self) -> tuple[NDArray[Any], NDArray[Any], bytes, dict[int, int], int]:
+        """Return events, lines, heap, next offset by partition index, count of unknown fields."""
