@@ -1,0 +1,128 @@
+"""Build structs from outside data and name every field that breaks a rule, not just the first."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from onhand.errors import FieldError, InvalidInput
+
+Built = TypeVar("Built")
+
+Text64 = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+"""A SKU, a location, a group: 1-64 printable characters; :func:`printable` judges the second."""
+
+PATTERN_WORDS: Final[dict[str, str]] = {}
+"""What a pattern asks for, in words; a module that states a pattern registers it here."""
+
+_WHERE: Final = re.compile(r"(?P<rule>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def build(kind: type[Built], value: object, *, pointer: str = "", what: str = "") -> Built:
+    """Convert outside data to a struct.
+
+    Parameters
+    ----------
+    kind
+        A struct type that refuses unknown fields.
+    value
+        What JSON, TOML or a table row gave: it must be an object.
+    pointer
+        JSON pointer of ``value`` in the whole document, put before every error's own.
+    what
+        The first words of the error, by default "not a valid <kind>".
+
+    Raises
+    ------
+    InvalidInput
+        Naming each unknown, missing or wrong field with its rule.
+    """
+    what = what or f"not a valid {kind.__name__.lower()}"
+    if not isinstance(value, Mapping):
+        raise InvalidInput(what, (FieldError(pointer, "must be an object"),))
+    fields = _fields(kind)
+    errors: list[FieldError] = []
+    known: dict[str, Any] = {}
+    for name, item in value.items():
+        place = f"{pointer}/{escape(str(name))}"
+        if name not in fields:
+            errors.append(FieldError(place, "is no known field"))
+            continue
+        try:
+            known[name] = msgspec.convert(item, fields[name].type)
+        except msgspec.ValidationError as error:
+            errors.append(_one_of(fields[name].type, place) or field_error(error, place))
+        except InvalidInput as error:
+            errors += prefixed(error.errors, place)
+    for name, field in fields.items():
+        if field.required and name not in value:
+            errors.append(FieldError(f"{pointer}/{name}", "is required"))
+    if errors:
+        raise InvalidInput(what, tuple(sorted(errors)))
+    try:
+        return kind(**known)
+    except InvalidInput as error:
+        raise InvalidInput(what, prefixed(error.errors, pointer)) from error
+
+
+def pattern(regex: str, words: str) -> msgspec.Meta:
+    """State a pattern that texts must match, and how errors put it."""
+    PATTERN_WORDS[regex] = words
+    return msgspec.Meta(pattern=regex)
+
+
+def check(what: str, errors: list[FieldError]) -> None:
+    """Raise :class:`~onhand.errors.InvalidInput` when there are errors."""
+    if errors:
+        raise InvalidInput(what, tuple(sorted(errors)))
+
+
+def prefixed(errors: tuple[FieldError, ...], pointer: str) -> tuple[FieldError, ...]:
+    """Move errors of an inner value to its place in the whole document."""
+    return tuple(FieldError(pointer + error.pointer, error.detail) for error in errors)
+
+
+def printable(pointer: str, text: str | None) -> list[FieldError]:
+    """Judge an id beyond its length: no control, separator or unassigned characters."""
+    if text is None or text.isprintable():
+        return []
+    return [FieldError(pointer, "must hold printable characters only")]
+
+
+def escape(step: str) -> str:
+    """Escape one step of a JSON pointer (RFC 6901)."""
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+def field_error(error: msgspec.ValidationError, pointer: str) -> FieldError:
+    """Word a decoding error as a field and its rule, in terms of JSON."""
+    match = _WHERE.fullmatch(str(error))
+    if match is None:
+        return FieldError(pointer, str(error))
+    steps = _STEP.findall(match["path"] or "")
+    inner = "".join("/" + escape(name or index) for name, index in steps if index != "...")
+    return FieldError(pointer + inner, _worded(match["rule"]))
+
+
+def _one_of(kind: object, pointer: str) -> FieldError | None:
+    # A choice is best explained by listing it; msgspec names only the value it refused.
+    if get_origin(kind) is not Literal:
+        return None
+    return FieldError(pointer, f"must be one of {', '.join(map(str, get_args(kind)))}")
+
+
+def _worded(rule: str) -> str:
+    for pattern, words in PATTERN_WORDS.items():
+        if pattern in rule:
+            return f"must be {words}"
+    return rule.replace("Expected", "must be", 1).replace("`", "").replace("| null", "or null")
+
+
+@functools.cache
+def _fields(kind: type) -> dict[str, msgspec.structs.FieldInfo]:
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
