@@ -43,6 +43,15 @@ static inline uint64_t oh_hash_bytes(const uint8_t *bytes, size_t length, uint64
     return oh_fold(state ^ 0x1d8e4e27c47d124fULL, state + 0x2545f4914f6cdd1dULL);
 }
 
+/* The fingerprint of (source, id), which stand one directly after the other. The length of the
+ * source is part of it, so that ("a", "bc") and ("ab", "c") differ. */
+static inline uint64_t oh_hash_id(const uint8_t *source_and_id, size_t source_len, size_t id_len,
+                                  uint64_t seed)
+{
+    return oh_hash_bytes(source_and_id, source_len + id_len,
+                         seed ^ (source_len * 0x9fb21c651e98df25ULL));
+}
+
 static inline uint32_t oh_bucket_of(uint64_t sku_hash)
 {
     return (uint32_t)(sku_hash >> 52); /* the top 12 bits: 4096 buckets */
