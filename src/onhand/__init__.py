@@ -1,1 +1,7 @@
-"""Onhand: what is in stock, where, and what of it can still be promised."""
+"""Stock availability and order promising for retailers."""
+
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("onhand")

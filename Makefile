@@ -1,0 +1,115 @@
+# make build              the virtual environment, the native core and .venv/bin/onhand
+# make test               everything that is not slow;  make test-all adds the slow tests
+# make demo               a retailer's year of sales replayed, with the store front on it
+# make bench              benchmarks, timed;  make bench-smoke runs the small ones once
+# make lint               style, types and spelling
+# make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
+# make ARGS="-k name" test    passes arguments on to pytest
+# make lock               pins the newest dependencies that pyproject.toml allows
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+MODE ?= $(or $(ONHAND_BUILD),release)
+ifeq ($(filter $(MODE),release debug sanitize),)
+$(error MODE must be release, debug or sanitize, not '$(MODE)')
+endif
+export ONHAND_BUILD := $(MODE)
+
+# A virtual environment is kept with the Python it was made from; PYTHON=... chooses for a new one.
+RIGHT_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+ifndef PYTHON
+PYTHON := $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c '$(RIGHT_PYTHON)' 2>/dev/null && echo $$python && break; done)
+endif
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv
+PYTEST := $(BIN)/python -m pytest
+NATIVE := build/native-$(MODE).stamp
+# Directories count as well: their time tells that a file was added or removed.
+NATIVE_SOURCES := $(shell find native \( -type d -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) 2>/dev/null)
+ARGS ?=
+
+# The sanitizers' library must be the first that a process loads; Python itself leaks on purpose.
+ifeq ($(MODE),sanitize)
+RUN := env LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+else
+RUN :=
+endif
+
+.PHONY: build dev test test-all demo bench bench-smoke lint format lock clean
+
+build: $(NATIVE)
+
+dev: $(VENV)/dev.stamp build
+
+test: dev
+	$(RUN) $(PYTEST) -m "not slow" $(ARGS)
+
+test-all: dev
+	$(RUN) $(PYTEST) $(ARGS)
+
+demo: build
+	$(BIN)/onhand demo $(ARGS)
+
+bench: dev
+	@mkdir -p build
+	$(PYTEST) benchmarks -p no:randomly -o timeout=0 --benchmark-enable --benchmark-only \
+		--benchmark-json build/benchmarks.json $(ARGS)
+	@if [ -f benchmarks/report.py ]; then $(BIN)/python benchmarks/report.py build/benchmarks.json; fi
+
+bench-smoke: dev
+	$(PYTEST) benchmarks -m "not slow" $(ARGS)
+
+lint: dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy src
+	$(BIN)/cython-lint native
+	$(BIN)/codespell
+	$(PIP) check
+
+format: dev
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+lock: $(VENV)/dev.stamp
+	$(BIN)/python ci/lock.py
+
+clean:
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -f src/onhand/_native/*.so
+	find src dataflows tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(RIGHT_PYTHON)'; then \
+		echo "onhand needs Python 3.11 or 3.12; name one with PYTHON=..." >&2; exit 1; fi
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module; on Debian install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig as s, sys; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' || { \
+		echo "$(PYTHON) has no headers to build against; on Debian install python3-dev" >&2; exit 1; }
+	@command -v $${CC:-cc} >/dev/null || { echo "no C compiler: install gcc or clang" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Metadata and the console script only: the extensions are built below, in place and by what changed.
+$(VENV)/install.stamp: pyproject.toml $(VENV)/run.stamp
+	ONHAND_SKIP_NATIVE=1 $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(NATIVE): setup.py $(NATIVE_SOURCES) $(VENV)/install.stamp
+	@mkdir -p build
+	@rm -f build/native-*.stamp
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@

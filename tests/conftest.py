@@ -1,0 +1,32 @@
+"""What every test shares: Hypothesis profiles and the services that a run may be given."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+KAFKA = "ONHAND_TEST_KAFKA"
+POSTGRES = "ONHAND_TEST_POSTGRES"
+
+# A gate must give the same verdict on the same commit, so there Hypothesis draws from a fixed seed.
+settings.register_profile("default", deadline=None)
+settings.register_profile(
+    "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a service that this run was not given."""
+    for item in items:
+        kafka = item.get_closest_marker("kafka")
+        if kafka and kafka.kwargs.get("real") and not os.environ.get(KAFKA):
+            item.add_marker(pytest.mark.skip(reason=f"needs {KAFKA}=HOST:PORT"))
+        if item.get_closest_marker("postgres") and not os.environ.get(POSTGRES):
+            item.add_marker(pytest.mark.skip(reason=f"needs {POSTGRES}=URL"))
+
+
+@pytest.fixture(scope="session")
+def postgres_url():
+    """Name the PostgreSQL server of this run, as a SQLAlchemy URL."""
+    return os.environ[POSTGRES]
