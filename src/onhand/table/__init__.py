@@ -1,0 +1,1 @@
+"""The native table: its files, its writer and its readers."""
