@@ -1,0 +1,185 @@
+"""Where locations, SKUs and safety stock are kept, and how other processes notice a change."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from onhand.errors import LedgerUnavailable
+from onhand.ledger.engine import bump
+from onhand.ledger.schema import location as location_table
+from onhand.ledger.schema import revision, safety_rule
+from onhand.ledger.schema import sku as sku_table
+from onhand.model.setup import Location, SafetyRule, Setup, Sku, parse_safety_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from onhand.ledger.engine import Ledger
+
+SETUP: Final = "setup"
+
+_ROW_COUNT_MAX: Final = 5_000
+"""Rows handed to the database at once."""
+
+
+class SetupStore:
+    """Set-up in the ledger. Every change is on disk, and its version raised, when a call returns.
+
+    Parameters
+    ----------
+    clock_us
+        Microseconds since 1970, stamped on what changes.
+    """
+
+    def __init__(self, ledger: Ledger, *, clock_us: Callable[[], int] | None = None) -> None:
+        self._ledger = ledger
+        self._clock_us = clock_us or _now_us
+
+    def put_location(self, location: Location) -> bool:
+        """Create or replace one location; answer True when it is new."""
+        return self.put_locations([location]) == 1
+
+    def put_locations(self, locations: Sequence[Location]) -> int:
+        """Create or replace all of them in one transaction; answer how many are new."""
+        now_us = self._clock_us()
+        rows = [
+            {"id": each.id, "document": msgspec.json.encode(each).decode(), "updated_us": now_us}
+            for each in locations
+        ]
+        with self._ledger.write() as connection:
+            bump(connection, SETUP)
+            known = set(connection.execute(sa.select(location_table.c.id)).scalars())
+            _upsert(connection, location_table, rows)
+        return len({row["id"] for row in rows} - known)
+
+    def get_location(self, location_id: str) -> Location | None:
+        """Read one location, None when it was never set up."""
+        query = sa.select(location_table.c.document).where(location_table.c.id == location_id)
+        with self._ledger.read() as connection:
+            document = connection.execute(query).scalar()
+        return None if document is None else _read_location(document)
+
+    def list_locations(self) -> list[Location]:
+        """Read every location, by id."""
+        with self._ledger.read() as connection:
+            return _load_locations(connection)
+
+    def put_skus(self, skus: Sequence[Sku]) -> int:
+        """Create or replace SKUs; those not named stay. Answer the new version."""
+        rows = [msgspec.structs.asdict(each) for each in skus]
+        with self._ledger.write() as connection:
+            version = bump(connection, SETUP)
+            _upsert(connection, sku_table, rows)
+        return version
+
+    def replace_safety_stock(self, body: object) -> tuple[SafetyRule, ...]:
+        """Judge rules against the locations there are now, and put them in place of all others.
+
+        Parameters
+        ----------
+        body
+            What ``PUT /v1/safety-stock`` carries, decoded.
+
+        Raises
+        ------
+        InvalidInput
+            Naming each rule, field and what it breaks; nothing is changed then.
+        """
+        with self._ledger.write() as connection:
+            bump(connection, SETUP)
+            locations = {each.id: each for each in _load_locations(connection)}
+            rules = parse_safety_rules(body, Setup(locations=locations))
+            connection.execute(safety_rule.delete())
+            rows = [{"position": index, **_rule_row(rule)} for index, rule in enumerate(rules)]
+            for some in _chunks(rows):
+                connection.execute(safety_rule.insert(), some)
+        return rules
+
+    def load_setup(self) -> Setup:
+        """Read everything as of one version."""
+        with self._ledger.read() as connection:
+            query = sa.select(revision.c.version).where(revision.c.name == SETUP)
+            return Setup(
+                version=int(connection.execute(query).scalar_one()),
+                locations={each.id: each for each in _load_locations(connection)},
+                skus={row.sku: _read_sku(row) for row in connection.execute(sa.select(sku_table))},
+                safety_rules=_load_rules(connection),
+            )
+
+    def setup_version(self) -> int:
+        """Read the version; it rises with every change. Cheap enough to poll."""
+        return self._ledger.version(SETUP)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    statement = statement.on_conflict_do_update(
+        index_elements=keys,
+        set_={
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys
+        },
+    )
+    for some in _chunks(rows):
+        connection.execute(statement, some)
+
+
+def _chunks(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
+    return (rows[at : at + _ROW_COUNT_MAX] for at in range(0, len(rows), _ROW_COUNT_MAX))
+
+
+def _load_locations(connection: Connection) -> list[Location]:
+    query = sa.select(location_table.c.document).order_by(location_table.c.id)
+    # Ordered again here: databases collate text differently, and order is part of the answer.
+    locations = [_read_location(document) for document in connection.execute(query).scalars()]
+    return sorted(locations, key=lambda each: each.id)
+
+
+def _read_location(document: str) -> Location:
+    try:
+        return msgspec.json.decode(document, type=Location)
+    except msgspec.ValidationError as error:
+        what = f"the ledger holds a location that this onhand cannot read: {error}"
+        raise LedgerUnavailable(what, "Run the onhand that wrote it, or set it up anew") from error
+
+
+def _read_sku(row: Any) -> Sku:  # noqa: ANN401
+    return Sku(sku=row.sku, category=row.category, unit=row.unit, name=row.name)
+
+
+def _load_rules(connection: Connection) -> tuple[SafetyRule, ...]:
+    rows = connection.execute(sa.select(safety_rule).order_by(safety_rule.c.position))
+    return tuple(
+        SafetyRule(
+            sku=row.sku,
+            category=row.category,
+            location=row.location,
+            group=row.group_name,
+            quantity=row.quantity,
+        )
+        for row in rows
+    )
+
+
+def _rule_row(rule: SafetyRule) -> dict[str, Any]:
+    return {
+        "sku": rule.sku,
+        "category": rule.category,
+        "location": rule.location,
+        "group_name": rule.group,
+        "quantity": rule.quantity,
+    }
