@@ -5,8 +5,11 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # Fixtures, for every test below.
+
 KAFKA = "ONHAND_TEST_KAFKA"
-POSTGRES = "ONHAND_TEST_POSTGRES"
 
 # A gate must give the same verdict on the same commit, so there Hypothesis draws from a fixed seed.
 settings.register_profile("default", deadline=None)
@@ -22,11 +25,3 @@ def pytest_collection_modifyitems(items):
         kafka = item.get_closest_marker("kafka")
         if kafka and kafka.kwargs.get("real") and not os.environ.get(KAFKA):
             item.add_marker(pytest.mark.skip(reason=f"needs {KAFKA}=HOST:PORT"))
-        if item.get_closest_marker("postgres") and not os.environ.get(POSTGRES):
-            item.add_marker(pytest.mark.skip(reason=f"needs {POSTGRES}=URL"))
-
-
-@pytest.fixture(scope="session")
-def postgres_url():
-    """Name the PostgreSQL server of this run, as a SQLAlchemy URL."""
-    return os.environ[POSTGRES]
