@@ -1,0 +1,1 @@
+"""HTTP: reads, events in, set-up, and what operators ask for."""
