@@ -103,6 +103,9 @@ class BuildNative(build_ext):
                     compile_one(obj, src, ext, cc_args, [*postargs, *origin], pp_opts)
 
         self.compiler._compile = compile_if_changed  # noqa: SLF001
+        for built in self.extensions:
+            # A directory tells of a removed file, which no list of present ones can.
+            built.depends += {str(Path(source).parent) for source in built.sources}
         super().build_extensions()
 
 
@@ -114,8 +117,7 @@ def extension(pyx: Path) -> Extension:
     return Extension(
         f"onhand._native.{pyx.stem}",
         sources=[str(pyx), *sorted(str(file) for folder in folders for file in folder.glob("*.c"))],
-        # A directory tells of removed files, which no list of present ones can.
-        depends=["setup.py", *map(str, [*headers(), *folders])],
+        depends=["setup.py", *map(str, headers())],
         include_dirs=[str(INCLUDE), str(NATIVE), str(own)],
         extra_compile_args=[*COMMON_FLAGS, *MODE["compile"]],
         extra_link_args=MODE["link"],
