@@ -118,8 +118,9 @@ def extension(pyx: Path) -> Extension:
         f"onhand._native.{pyx.stem}",
         sources=[str(pyx), *sorted(str(file) for folder in folders for file in folder.glob("*.c"))],
         depends=["setup.py", *map(str, headers())],
-        include_dirs=[str(INCLUDE), str(NATIVE), str(own)],
-        extra_compile_args=[*COMMON_FLAGS, *MODE["compile"]],
+        include_dirs=[str(INCLUDE), str(NATIVE)],
+        # For quoted names only: a time.h of ours must not hide the system's <time.h>.
+        extra_compile_args=[*COMMON_FLAGS, *MODE["compile"], "-iquote", str(own)],
         extra_link_args=MODE["link"],
     )
 
