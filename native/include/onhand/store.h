@@ -118,6 +118,19 @@ typedef struct {                  /* one changed cell */
     uint32_t location;
 } oh_change_t;
 
+/* What a movement changed when it was applied. A count stands in the history too: its effect is
+ * ON_HAND when it was the newest then, and SUPERSEDED when an even newer one was known. A count that
+ * comes later leaves the movements before it as they are: they count for nothing when they occurred
+ * at or before the newest count of their cell. */
+enum oh_effect {
+    OH_EFFECT_ON_HAND = 1,
+    OH_EFFECT_HELD = 2,
+    OH_EFFECT_IN_TRANSIT = 4,
+    OH_EFFECT_DAMAGED = 8,
+    OH_EFFECT_INCOMING = 16,      /* an expected quantity */
+    OH_EFFECT_SUPERSEDED = 128,   /* a part on on_hand that a count had already taken in */
+};
+
 typedef struct {                  /* one applied movement of one cell, newest linked to older */
     _Atomic uint32_t position;    /* its own ring position, low 32 bits, written last */
     uint32_t older;               /* the cell's movement before, OH_NONE */
@@ -129,7 +142,7 @@ typedef struct {                  /* one applied movement of one cell, newest li
     int32_t quantity;             /* as published */
     uint16_t partition;
     uint8_t type;                 /* enum oh_event_type */
-    uint8_t effect;               /* 0 none (superseded by a count), 1 on_hand, 2 held, 3 in_transit, 4 several */
+    uint8_t effect;               /* bits of enum oh_effect */
 } oh_movement_t;                  /* 48 bytes */
 
 typedef struct {
