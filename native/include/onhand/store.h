@@ -260,7 +260,7 @@ static inline void oh_row_prefetch(const oh_store_t *store, uint32_t sku)
     __builtin_prefetch(store->base + (word >> 32 << 4));
 }
 
-enum oh_counter { OH_ON_HAND = 0, OH_HELD = 1, OH_IN_TRANSIT = 2, OH_DAMAGED = 3 };
+enum oh_counter { OH_ON_HAND = 0, OH_HELD = 1, OH_IN_TRANSIT = 2, OH_SCRAPPED = 3 }; /* damaged */
 static inline int64_t oh_cell_get(const oh_row_view_t *view, const void *column, uint32_t cell)
 {
     if (column == NULL) return 0;

@@ -428,7 +428,7 @@ int oh_cell_add(oh_store_t *store, uint32_t sku, uint32_t location, const int64_
 {
     oh_row_view_t view;
     uint32_t cell;
-    bool rare = delta[OH_HELD] != 0 || delta[OH_IN_TRANSIT] != 0 || delta[OH_DAMAGED] != 0;
+    bool rare = delta[OH_HELD] != 0 || delta[OH_IN_TRANSIT] != 0 || delta[OH_SCRAPPED] != 0;
     int status = oh_cell_resolve(store, sku, location, rare ? OH_ROW_RARE : 0, &view, &cell);
     return status == OH_OK ? cell_add(store, sku, &view, cell, delta) : status;
 }
