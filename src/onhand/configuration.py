@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 import msgspec
 
 from onhand.errors import SettingsError
+from onhand.model.validate import worded
 from onhand.settings import Settings
 from onhand.units import parse_duration, parse_size_bytes
 
@@ -61,9 +62,7 @@ class _Given(msgspec.Struct, frozen=True):
 def settings_fields() -> tuple[SettingField, ...]:
     """Describe every setting, in the struct's order."""
     hints = get_type_hints(Settings, include_extras=True)
-    return tuple(
-        _describe(field, hints[field.name]) for field in msgspec.structs.fields(Settings)
-    )
+    return tuple(_describe(field, hints[field.name]) for field in msgspec.structs.fields(Settings))
 
 
 def load_settings(
@@ -106,7 +105,7 @@ def load_settings(
     return Settings(**values)
 
 
-def _describe(field: msgspec.structs.FieldInfo, hint: Any) -> SettingField:  # noqa: ANN401
+def _describe(field: msgspec.structs.FieldInfo, hint: Any) -> SettingField:
     meta = next(part for part in hint.__metadata__ if isinstance(part, msgspec.Meta))
     extra = meta.extra or {}
     default = field.default
@@ -173,7 +172,7 @@ def _is_service_link(text: str) -> bool:
 
 def _did_you_mean(name: str, fields: Mapping[str, SettingField]) -> str:
     near = difflib.get_close_matches(name, fields, n=1, cutoff=_NEAR_MISS)
-    return f", did you mean {near[0]}?" if near else ""
+    return f", did you mean {near[0]}" if near else ""
 
 
 def _convert_all(
@@ -186,11 +185,13 @@ def _convert_all(
             values[name] = _convert(field, item.value)
         except ValueError as error:
             shown = "" if field.secret else f" {item.value!r}"
-            problems.append(f"{item.origin}{shown}: {error}")
+            problems.append(
+                f"{item.origin}{shown}: {worded(str(error)).removesuffix(', got string')}"
+            )
     return values
 
 
-def _convert(field: SettingField, value: Any) -> Any:  # noqa: ANN401
+def _convert(field: SettingField, value: Any) -> Any:
     if isinstance(value, str):
         if field.parse == "duration":
             value = parse_duration(value)
@@ -199,7 +200,7 @@ def _convert(field: SettingField, value: Any) -> Any:  # noqa: ANN401
         elif isinstance(field.default, dict):
             value = msgspec.json.decode(value)
     elif field.parse == "duration" and not isinstance(value, timedelta):
-        msg = "write a duration as text with its unit, such as \"72h\""
+        msg = 'write a duration as text with its unit, such as "72h"'
         raise ValueError(msg)
     # Text from the environment may stand for a number or a boolean; a file's own types may not.
     return msgspec.convert(value, field.type, strict=not isinstance(value, str), dec_hook=_path)

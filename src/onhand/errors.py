@@ -84,10 +84,16 @@ class LogUnavailable(OnhandError):
     code = "log_unavailable"
 
 
-class LogFull(OnhandError):
+class LogFull(LogUnavailable):
     """The event log has no room left for what is being written."""
 
     code = "log_full"
+
+
+class RecordTooLarge(OnhandError):
+    """A record is larger than its topic takes."""
+
+    code = "record_too_large"
 
 
 class OffsetOutOfRange(OnhandError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import structlog
@@ -24,7 +24,9 @@ LogFormat = Literal["auto", "json", "text"]
 
 MASK: Final = "***"
 
-_SECRET_NAME = re.compile(r"password|secret|token|authorization|cookie|api_?key|jaas", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"password|secret|token|authorization|cookie|api_?key|jaas", re.IGNORECASE
+)
 _TOKEN = re.compile(r"\boh_([0-9a-f]{4,32})_[A-Za-z0-9_-]{8,}")
 _BEARER = re.compile(r"(?i)\b(bearer)\s+\S+")
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
@@ -74,11 +76,14 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # Alembic tells at info what only its developers ask; the ledger logs a migration itself.
+    logging.getLogger("alembic").setLevel(max(logging.WARNING, root.level))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Give a module its logger: ``log = get_logger(__name__)``, then ``log.info("x", key=1)``."""
-    return cast("structlog.stdlib.BoundLogger", structlog.stdlib.get_logger(name))
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -86,8 +91,8 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Ma
     return {key: _redacted(key, value) for key, value in event.items()}
 
 
-def _redacted(key: str, value: Any) -> Any:  # noqa: ANN401
-    if isinstance(key, str) and _SECRET_NAME.search(key) and key not in _NOT_SECRET:
+def _redacted(key: str, value: Any) -> Any:
+    if _SECRET_NAME.search(str(key)) and key not in _NOT_SECRET:
         return MASK
     if isinstance(value, str):
         value = _TOKEN.sub(rf"oh_\1_{MASK}", value)
@@ -117,5 +122,5 @@ def _final(*, as_text: bool, colors: bool) -> list[Processor]:
     ]
 
 
-def _to_json(event: Mapping[str, Any], **_options: Any) -> str:  # noqa: ANN401
+def _to_json(event: Mapping[str, Any], **_options: Any) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()

@@ -321,8 +321,7 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
         ),
         (
             0 < settings.checkpoint_archive_days * 24 < settings.log_retention_hours,
-            "checkpoint_archive_days is shorter than log_retention_hours, "
-            "so events would outlive the checkpoints they could be replayed on",
+            "checkpoint_archive_days is shorter than log_retention_hours",
             "Archive checkpoints for at least as long as the log keeps events",
         ),
     ]

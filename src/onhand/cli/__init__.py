@@ -91,30 +91,31 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code: 0 done, 1 failed, 2 bad usage."""
     try:
         result = onhand.main(args=arguments, prog_name="onhand", standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        return EXIT_USAGE
-    except click.ClickException as error:
-        error.show()
-        return EXIT_FAILED
-    except OnhandError as error:
-        return _fail(str(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("stopped.", EXIT_FAILED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; closing quietly is what `head` expects of us.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except OSError as error:
-        return _fail(_describe_os_error(error), EXIT_FAILED)
-    except Exception as error:  # noqa: BLE001 - the last door: a person gets a line, not a stack
-        return _unexpected(error)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a person gets a line, not a stack
+        return _report(error)
     return result if isinstance(result, int) else EXIT_DONE
 
 
 def main() -> NoReturn:
     """Run the process's own command line; the console script."""
     sys.exit(run())
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, OnhandError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return _fail("stopped.", EXIT_FAILED)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone; closing quietly is what `head` expects of us.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    if isinstance(error, OSError):
+        return _fail(_describe_os_error(error), EXIT_FAILED)
+    return _unexpected(error)
 
 
 def _fail(message: str, code: int) -> int:
@@ -127,7 +128,7 @@ def _describe_os_error(error: OSError) -> str:
     return f"{error.filename}: {what}." if error.filename else f"{what}."
 
 
-def _unexpected(error: Exception) -> int:
+def _unexpected(error: BaseException) -> int:
     if os.environ.get(TRACEBACK_ENV):
         raise error
     return _fail(

@@ -53,12 +53,13 @@ def settings_options(
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(command)
-        def decorated(*, config: Path | None, **arguments: Any) -> Result:  # noqa: ANN401
+        def with_settings(*, config: Path | None, **arguments: Any) -> Result:
             given = {field.name: arguments.pop(field.name) for field in chosen}
             settings = load_settings(given, config=config)
             configure_logging(settings.log_format, settings.log_level)
             return command(settings, **arguments)
 
+        decorated: Callable[..., Result] = with_settings
         for field in reversed(chosen):
             decorated = _option(field, more.get(field.name, ()))(decorated)
         return _config_option(decorated)

@@ -90,9 +90,8 @@ class Authenticator:
             return OPEN_GRANT
         if authorization is None:
             return None
-        if not authorization.startswith(_SCHEME):
-            if authorization[: len(_SCHEME)].lower() != _SCHEME.lower():
-                return None
+        if not authorization.startswith(_SCHEME) and not _is_bearer(authorization):
+            return None
         token = authorization[len(_SCHEME) :]
         known = self._known.get(token[_ID_BEGIN:_ID_END])
         # compare_digest takes text only if it is ASCII, and every token of ours is.
@@ -129,9 +128,7 @@ class Authenticator:
         """
         self.refresh()
         if self._store is not None and self._thread is None:
-            self._thread = threading.Thread(
-                target=self._follow, name="onhand-tokens", daemon=True
-            )
+            self._thread = threading.Thread(target=self._follow, name="onhand-tokens", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
@@ -172,3 +169,8 @@ class Authenticator:
                 if failing:
                     log.info("tokens_refreshed_again")
                 failing = False
+
+
+def _is_bearer(authorization: str) -> bool:
+    # The name of a scheme may be written in any case (RFC 9110).
+    return authorization[: len(_SCHEME)].lower() == _SCHEME.lower()

@@ -83,9 +83,11 @@ class Ledger:
         if not write and self.engine.dialect.name == "postgresql":
             options["isolation_level"] = "REPEATABLE READ"
         try:
-            with self.engine.connect().execution_options(**options) as connection:
-                with connection.begin():
-                    yield connection
+            with (
+                self.engine.connect().execution_options(**options) as connection,
+                connection.begin(),
+            ):
+                yield connection
         except (exc.DBAPIError, exc.TimeoutError) as error:
             raise unavailable(self.place, error) from error
 
@@ -143,11 +145,8 @@ def unavailable(place: str, error: exc.DBAPIError | exc.TimeoutError) -> LedgerU
     """Word a database's error with advice; the first line of its own text is kept."""
     original = getattr(error, "orig", None) or error
     text = str(original).strip().partition("\n")[0].rstrip(".")
-    for sign, advice in _ADVICE.items():
-        if sign in text:
-            break
-    else:
-        advice = "Check that the database runs and that its address and password are right"
+    fallback = "Check that the database runs and that its address and password are right"
+    advice = next((said for sign, said in _ADVICE.items() if sign in text), fallback)
     return LedgerUnavailable(f"the ledger at {place} failed: {mask_url(text)}", advice)
 
 
@@ -184,7 +183,7 @@ def _connect_sqlite(path: Path) -> Ledger:
     return Ledger(engine, place)
 
 
-def _prepare_sqlite_connection(connection: Any, _record: object) -> None:  # noqa: ANN401
+def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
     # The driver's own habit of opening transactions late would let a read and the write that
     # depends on it fall into different snapshots; BEGIN is ours, in _begin_sqlite.
     connection.isolation_level = None

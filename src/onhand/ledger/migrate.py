@@ -9,9 +9,12 @@ import sqlalchemy as sa
 
 from onhand.errors import LedgerTooNew
 from onhand.ledger.schema import REVISIONS, VERSION_TABLE
+from onhand.logging import get_logger
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+log = get_logger(__name__)
 
 LOCK_KEY: Final = 0x6F6E68616E64  # "onhand"
 """PostgreSQL advisory lock under which the schema changes."""
@@ -59,3 +62,4 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    log.info("ledger_migrated", schema=REVISIONS[-1])

@@ -157,7 +157,7 @@ def _read_location(document: str) -> Location:
         raise LedgerUnavailable(what, "Run the onhand that wrote it, or set it up anew") from error
 
 
-def _read_sku(row: Any) -> Sku:  # noqa: ANN401
+def _read_sku(row: Any) -> Sku:
     return Sku(sku=row.sku, category=row.category, unit=row.unit, name=row.name)
 
 

@@ -142,7 +142,7 @@ def _check(role: str, locations: Sequence[str], label: str) -> Role:
     return cast("Role", role)
 
 
-def _info(row: Any) -> TokenInfo:  # noqa: ANN401
+def _info(row: Any) -> TokenInfo:
     return TokenInfo(
         id=row.id,
         role=row.role,
@@ -153,7 +153,7 @@ def _info(row: Any) -> TokenInfo:  # noqa: ANN401
     )
 
 
-def _stored(row: Any) -> StoredToken:  # noqa: ANN401
+def _stored(row: Any) -> StoredToken:
     locations = frozenset(msgspec.json.decode(row.locations, type=list[str]))
     grant = Grant(token_id=row.id, role=row.role, locations=locations)
     return StoredToken(grant=grant, secret_sha256=row.secret_sha256)

@@ -47,7 +47,9 @@ class Location(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
     postal_code: Annotated[str, Meta(min_length=1, max_length=16)] | None = None
-    country: Annotated[str, pattern(r"^[A-Za-z]{2}$", "an ISO 3166 code of two letters")] | None = None
+    country: Annotated[str, pattern(r"^[A-Za-z]{2}$", "an ISO 3166 code of two letters")] | None = (
+        None
+    )
     timezone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     opening_hours: OpeningHours | None = None
     pickup: bool = True

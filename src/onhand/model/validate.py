@@ -11,7 +11,7 @@ import msgspec
 
 from onhand.errors import FieldError, InvalidInput
 
-Built = TypeVar("Built")
+Built = TypeVar("Built", bound=msgspec.Struct)
 
 Text64 = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 """A SKU, a location, a group: 1-64 printable characters; :func:`printable` judges the second."""
@@ -20,6 +20,8 @@ PATTERN_WORDS: Final[dict[str, str]] = {}
 """What a pattern asks for, in words; a module that states a pattern registers it here."""
 
 _WHERE: Final = re.compile(r"(?P<rule>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
+_TYPE_WORDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_TYPE_WORD: Final = re.compile(r"\b(str|int|float|bool)\b")
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -56,7 +58,10 @@ def build(kind: type[Built], value: object, *, pointer: str = "", what: str = ""
         try:
             known[name] = msgspec.convert(item, fields[name].type)
         except msgspec.ValidationError as error:
-            errors.append(_one_of(fields[name].type, place) or field_error(error, place))
+            # A choice is best explained by listing it; msgspec names only what it refused.
+            listed = ", ".join(choices(fields[name].type))
+            one_of = FieldError(place, f"must be one of {listed}")
+            errors.append(one_of if listed else field_error(error, place))
         except InvalidInput as error:
             errors += prefixed(error.errors, place)
     for name, field in fields.items():
@@ -106,23 +111,25 @@ def field_error(error: msgspec.ValidationError, pointer: str) -> FieldError:
         return FieldError(pointer, str(error))
     steps = _STEP.findall(match["path"] or "")
     inner = "".join("/" + escape(name or index) for name, index in steps if index != "...")
-    return FieldError(pointer + inner, _worded(match["rule"]))
+    return FieldError(pointer + inner, worded(match["rule"]))
 
 
-def _one_of(kind: object, pointer: str) -> FieldError | None:
-    # A choice is best explained by listing it; msgspec names only the value it refused.
-    if get_origin(kind) is not Literal:
-        return None
-    return FieldError(pointer, f"must be one of {', '.join(map(str, get_args(kind)))}")
-
-
-def _worded(rule: str) -> str:
-    for pattern, words in PATTERN_WORDS.items():
-        if pattern in rule:
+def worded(rule: str) -> str:
+    """Put a decoder's complaint in the words of JSON: ``must be integer >= 1``."""
+    for regex, words in PATTERN_WORDS.items():
+        if regex in rule:
             return f"must be {words}"
-    return rule.replace("Expected", "must be", 1).replace("`", "").replace("| null", "or null")
+    rule = rule.replace("Expected", "must be", 1).replace("`", "").replace(" | ", " or ")
+    return _TYPE_WORD.sub(lambda match: _TYPE_WORDS[match[0]], rule)
+
+
+def choices(kind: object) -> tuple[str, ...]:
+    """List the values of a ``Literal``, none of another type."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 @functools.cache
-def _fields(kind: type) -> dict[str, msgspec.structs.FieldInfo]:
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
