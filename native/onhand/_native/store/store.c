@@ -1,5 +1,4 @@
 /* Files: making, backing, mapping and checking a store. See onhand/store.h first. */
-#define _GNU_SOURCE
 #include "onhand/store.h"
 
 #include <errno.h>
