@@ -5,6 +5,7 @@
 # make lint               style, types and spelling
 # make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
 # make ARGS="-k name" test    passes arguments on to pytest
+# make wheel              the archives that would be published, checked
 # make lock               pins the newest dependencies that pyproject.toml allows
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -41,7 +42,7 @@ else
 RUN :=
 endif
 
-.PHONY: build dev test test-all demo bench bench-smoke lint format lock clean
+.PHONY: build dev test test-slow test-all demo bench bench-smoke lint wheel format lock clean
 
 build: $(NATIVE)
 
@@ -50,8 +51,12 @@ dev: $(VENV)/dev.stamp build
 test: dev
 	$(RUN) $(PYTEST) -m "not slow" $(ARGS)
 
+# Slow tests, and those whose services a run may replace by real ones (ONHAND_TEST_KAFKA=HOST:PORT).
+test-slow: dev
+	$(RUN) $(PYTEST) -m "slow or kafka or postgres" -o timeout=900 $(ARGS)
+
 test-all: dev
-	$(RUN) $(PYTEST) $(ARGS)
+	$(RUN) $(PYTEST) -o timeout=900 $(ARGS)
 
 demo: build
 	$(BIN)/onhand demo $(ARGS)
@@ -69,9 +74,16 @@ lint: dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy src
-	$(BIN)/cython-lint native
+	PATH="$$PWD/$(BIN):$$PATH" cython-lint native
 	$(BIN)/codespell
 	$(PIP) check
+
+# What would be published: built by way of the source archive, and compared with the tree.
+wheel: dev
+	rm -rf build/dist
+	$(BIN)/python setup.py --quiet sdist --dist-dir build/dist
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/dist build/dist/*.tar.gz
+	$(BIN)/python ci/check_wheel.py build/dist/*.whl
 
 format: dev
 	$(BIN)/ruff check --fix-only
