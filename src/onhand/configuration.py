@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_type_hints
 import msgspec
 
 from onhand.errors import SettingsError
-from onhand.model.validate import worded
+from onhand.model.validate import choices, worded
 from onhand.settings import Settings
 from onhand.units import parse_duration, parse_size_bytes
 
@@ -154,7 +154,8 @@ def _take_environment(
 ) -> None:
     for field in fields.values():
         text = environ.get(field.env)
-        if text is not None and not _is_service_link(text):
+        # Empty is how compose files and charts leave a variable out.
+        if text and not _is_service_link(text):
             given[field.name] = _Given(field.env, text)
     for variable in environ:
         name = variable.removeprefix(ENV_PREFIX).lower()
@@ -185,10 +186,16 @@ def _convert_all(
             values[name] = _convert(field, item.value)
         except ValueError as error:
             shown = "" if field.secret else f" {item.value!r}"
-            problems.append(
-                f"{item.origin}{shown}: {worded(str(error)).removesuffix(', got string')}"
-            )
+            problems.append(f"{item.origin}{shown}: {_rule(field, error)}")
     return values
+
+
+def _rule(field: SettingField, error: ValueError) -> str:
+    listed = ", ".join(choices(field.type))
+    if listed:
+        return f"must be one of {listed}"
+    # All that comes from the environment is text; saying so helps nobody.
+    return worded(str(error)).removesuffix(", got string")
 
 
 def _convert(field: SettingField, value: Any) -> Any:

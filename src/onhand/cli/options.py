@@ -19,6 +19,7 @@ import click
 
 from onhand.configuration import CONFIG_ENV, SettingField, load_settings, settings_fields
 from onhand.logging import configure_logging
+from onhand.model.validate import choices
 from onhand.units import format_duration, format_size_bytes
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def _option(
     names = [*more, *field.flags, field.name]
     if field.is_flag:
         return click.option(*names, is_flag=True, default=None, help=text)
+    listed = choices(field.type)
+    if listed:
+        return click.option(*names, default=None, type=click.Choice(listed), help=text)
     return click.option(*names, default=None, metavar=_metavar(field), help=text)
 
 
