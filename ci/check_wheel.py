@@ -39,7 +39,9 @@ def main(wheel: str) -> int:
         print(f"not in the wheel: {name}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         zipfile.ZipFile(wheel).extractall(folder)
-        program = f"import sys; sys.path.insert(0, {folder!r}); import onhand.cli; print(onhand.__file__)"
+        program = (
+            f"import sys; sys.path.insert(0, {folder!r}); import onhand.cli; print(onhand.__file__)"
+        )
         imported = subprocess.run(  # noqa: S603, our own interpreter
             [sys.executable, "-P", "-c", program], check=True, capture_output=True, text=True
         ).stdout
