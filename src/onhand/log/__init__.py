@@ -1,0 +1,1 @@
+"""The event log: one small interface, embedded in the data directory or Kafka behind it."""
