@@ -1,8 +1,9 @@
 """Why an event is refused: codes with fixed names.
 
 The names are an interface: dead letters, metrics (``onhand_events_dead_total{reason}``) and
-``POST /v1/events`` carry them. Add to them freely; rename or drop none. They stand in order of
-precedence: an event that breaks several rules is refused with the first of them.
+``POST /v1/events`` carry them. Add to them freely; rename or drop none. An event that breaks
+several rules is refused with the first: reading it, then its type, its fields in the order of the
+schema, what holds between fields, and time.
 """
 
 from __future__ import annotations
