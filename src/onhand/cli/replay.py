@@ -15,8 +15,8 @@ from onhand.errors import OnhandError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onhand.replay.send import Sent, Sink
     from onhand.replay.year import Year
+    from onhand.sending import Sent, Sink
     from onhand.settings import Settings
 
 DATASETS: Final = ("completejourney",)
@@ -109,7 +109,7 @@ def set_up(settings: Settings, year: Year) -> None:
 
 def send(year: Year, sink: Sink, rate: float | None = None) -> Sent:
     """Send the year's events with progress."""
-    from onhand.replay.send import send_all  # noqa: PLC0415
+    from onhand.sending import send_all  # noqa: PLC0415
 
     with progress("Publishing") as tell:
         return send_all(
@@ -137,7 +137,7 @@ def report(year: Year, sent: Sent, seconds: float) -> None:
 @contextlib.contextmanager
 def _sink(settings: Settings, target: str, url: str, token: str | None) -> Iterator[Sink]:
     from onhand.log import open_log  # noqa: PLC0415
-    from onhand.replay.send import HttpSink, LogSink  # noqa: PLC0415
+    from onhand.sending import HttpSink, LogSink  # noqa: PLC0415
 
     if target == "http":
         yield HttpSink(url, token)

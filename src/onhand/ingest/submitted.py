@@ -72,7 +72,7 @@ def parse_events(
     values = _split_lines(body) if media_type in NDJSON_TYPES else _split_json(body)
     if not values:
         _no_event("must hold an event")
-    submission = _judge(values, now_us, window)
+    submission = judge_values(values, now_us=now_us, window=window)
     unreadable = [reject for reject in submission.rejects if reject.code in _UNREADABLE]
     if len(unreadable) == len(values):
         _no_event(unreadable[0].detail)
@@ -84,7 +84,28 @@ def check_event(
 ) -> Reject | None:
     """Judge one event, given as its bytes or as an object; None when it is right."""
     value = event if isinstance(event, bytes) else msgspec.json.encode(event)
-    return next(iter(_judge([value], now_us, window).rejects), None)
+    return next(iter(judge_values([value], now_us=now_us, window=window).rejects), None)
+
+
+def judge_values(values: list[bytes], *, now_us: int = 0, window: Window = TIMELESS) -> Submission:
+    """Judge events that are parted already, each given as its bytes."""
+    count = len(values)
+    raw = RawBatch(
+        values=values,
+        offsets=np.arange(count),
+        append_us=np.full(count, now_us),
+        partitions=np.zeros(count, np.uint16),
+        headers=None,
+        whole=_no_record,
+    )
+    batch = decode_batch(raw, window)
+    types: list[str | None] = [None] * count
+    # An event's offset is its index here: claims and refusals have no row among the events.
+    for index, number in zip(batch.events["offset"], batch.events["type"], strict=True):
+        types[index] = _TYPE_NAMES[number]
+    for index in batch.claims:
+        types[index] = judge_record(values[index], (), now_us, window).type
+    return Submission(values=values, types=types, rejects=batch.rejects)
 
 
 def _split_lines(body: bytes) -> list[bytes]:
@@ -107,23 +128,3 @@ def _no_record(index: int) -> Record:
 
 def _no_event(detail: str) -> NoReturn:
     raise InvalidInput("the body is no event", (FieldError("", detail),))
-
-
-def _judge(values: list[bytes], now_us: int, window: Window) -> Submission:
-    count = len(values)
-    raw = RawBatch(
-        values=values,
-        offsets=np.arange(count),
-        append_us=np.full(count, now_us),
-        partitions=np.zeros(count, np.uint16),
-        headers=None,
-        whole=_no_record,
-    )
-    batch = decode_batch(raw, window)
-    types: list[str | None] = [None] * count
-    # An event's offset is its index here: claims and refusals have no row among the events.
-    for index, number in zip(batch.events["offset"], batch.events["type"], strict=True):
-        types[index] = _TYPE_NAMES[number]
-    for index in batch.claims:
-        types[index] = judge_record(values[index], (), now_us, window).type
-    return Submission(values=values, types=types, rejects=batch.rejects)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from onhand import sending
 from onhand.log.base import NewRecord
 from onhand.log.embedded import EmbeddedLog
 from onhand.replay import load_year
-from onhand.replay import send as sending
-from onhand.replay.send import HttpSink, LogSink, SendError, batches, send_all
+from onhand.sending import HttpSink, LogSink, SendError, batches, send_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Send a replay to where events go: straight into the log, or to a server over HTTP."""
+"""Send events to where they go: straight into the log, or to a server over HTTP."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Sent(msgspec.Struct, kw_only=True):
     rejected_count: int = 0
 
 
-class _Answer(msgspec.Struct):
+class Answer(msgspec.Struct):
+    """What a server says to one body."""
+
     accepted: int
     rejected: list[Refusal] = []
 
@@ -129,8 +131,7 @@ class HttpSink:
 
     def send(self, batch: Sequence[NewRecord]) -> None:
         """Post one body and count its answer."""
-        body = b"\n".join(record.value for record in batch)
-        answer = self._post(body)
+        answer = self.post([record.value for record in batch])
         self.sent.accepted += answer.accepted
         self.sent.rejected_count += len(answer.rejected)
         room = max(0, self._refusals_max - len(self.sent.rejected))
@@ -144,8 +145,17 @@ class HttpSink:
         """Let go of the connection: every answer said durable."""
         self._connection.close()
 
-    def _post(self, body: bytes) -> _Answer:
-        """Post until answered: sending again is always safe, since events carry ids."""
+    def post(self, values: Sequence[bytes]) -> Answer:
+        """Post events, each on one line, until answered.
+
+        Sending again is always safe, since events carry ids.
+
+        Raises
+        ------
+        SendError
+            The server cannot be reached or will not take the body as a whole.
+        """
+        body = b"\n".join(values)
         trouble = ""
         for pause_s in (0.0, *RETRY_S):
             time.sleep(pause_s)
@@ -158,7 +168,7 @@ class HttpSink:
                 trouble = str(error) or type(error).__name__
                 continue
             if response.status == _ACCEPTED:
-                return msgspec.json.decode(content, type=_Answer)
+                return msgspec.json.decode(content, type=Answer)
             trouble = f"{response.status} {_problem(content)}"
             if response.status < http.client.INTERNAL_SERVER_ERROR:
                 break
