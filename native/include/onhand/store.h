@@ -234,7 +234,8 @@ int oh_sku_resolve(oh_store_t *store, uint64_t hash, const uint8_t *text, uint32
                    uint32_t *number);     /* creates; writer only */
 uint32_t oh_location_find(const oh_store_t *store, const uint8_t *text, uint32_t text_len);
 int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len, uint32_t *number);
-void oh_sku_prefetch(const oh_store_t *store, uint64_t hash); /* the index slot */
+void oh_sku_prefetch(const oh_store_t *store, uint64_t hash);        /* the index slot, then */
+void oh_sku_prefetch_record(const oh_store_t *store, uint64_t hash); /* the record it names */
 static inline oh_sku_t *oh_sku_at(const oh_store_t *store, uint32_t number)
 {
     uint64_t chunk = atomic_load_explicit(&store->header->sku_chunk[number / OH_SKU_CHUNK],

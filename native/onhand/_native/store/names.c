@@ -132,6 +132,23 @@ void oh_sku_prefetch(const oh_store_t *store, uint64_t hash)
     __builtin_prefetch(&index.slots[(uint32_t)hash & index.mask]);
 }
 
+/* The slot is at hand by now; the tag alone decides, and a wrong guess costs a cache line. */
+void oh_sku_prefetch_record(const oh_store_t *store, uint64_t hash)
+{
+    index_t index = index_open(store, &store->header->sku_index);
+    uint64_t sku_count = atomic_load_explicit(&store->header->sku_count, memory_order_acquire);
+    for (uint64_t step = 0; index.mask != 0 && step < 8; step++) {
+        uint64_t slot = atomic_load_explicit(
+            &index.slots[((uint32_t)hash + step) & index.mask], memory_order_relaxed);
+        if (slot >> 32 == (uint32_t)hash && (uint32_t)slot - 1 < sku_count) {
+            __builtin_prefetch(oh_sku_at(store, (uint32_t)slot - 1));
+            return;
+        }
+        if (slot == 0)
+            return;
+    }
+}
+
 static int sku_write(oh_store_t *store, oh_sku_t *sku, uint64_t hash, const uint8_t *text,
                      uint32_t text_len)
 {
