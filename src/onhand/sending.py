@@ -45,6 +45,12 @@ class Refusal(msgspec.Struct, frozen=True):
     index: int
     code: str
     detail: str
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        """Read as ``code: /field: rule``."""
+        where = f"{self.pointer}: " if self.pointer else ""
+        return f"{self.code}: {where}{self.detail}"
 
 
 class Sent(msgspec.Struct, kw_only=True):

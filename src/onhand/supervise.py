@@ -202,7 +202,9 @@ class Supervisor:
             self._reap(run)
 
 
-def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: Sequence[str], environment: Mapping[str, str], *, stdout: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process in our group that is told to end (SIGTERM) when this thread ends.
 
     Call it from the main thread of a process with one thread: the child is set up between fork
@@ -216,7 +218,12 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.Pop
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return subprocess.Popen(argv, env=dict(environment), preexec_fn=bind_to_parent)  # noqa: S603, PLW1509
+    return subprocess.Popen(  # noqa: S603
+        argv,
+        env=dict(environment),
+        stdout=stdout,
+        preexec_fn=bind_to_parent,  # noqa: PLW1509 - see above
+    )
 
 
 def command(name: str, *arguments: str) -> tuple[str, ...]:

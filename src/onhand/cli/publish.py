@@ -11,6 +11,7 @@ import msgspec
 from onhand.cli.event_input import read_events
 from onhand.cli.options import settings_options
 from onhand.cli.progress import progress
+from onhand.sending import HttpSink, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,18 +25,10 @@ BATCH_BYTES_MAX = 900_000
 """Of one batch; below the 1 MiB that a server takes in one body."""
 
 
-class Rejection(msgspec.Struct, frozen=True):
-    """An event that was refused: its index in the batch, the code and the words for it."""
-
-    index: int
-    code: str
-    detail: str
-
-
 class Door(Protocol):
     """Takes a batch; what it does not refuse is durable when it answers."""
 
-    def take(self, values: Sequence[bytes]) -> list[Rejection]:
+    def take(self, values: Sequence[bytes]) -> list[Refusal]:
         """Publish events; answer the refused ones."""
         ...
 
@@ -57,7 +50,7 @@ def publish(settings: Settings, file: BinaryIO, url: str | None, token: str | No
         for batch in _batches(read_events(file)):
             rejections = door.take([event.value for event in batch])
             for each in rejections:
-                click.echo(f"{batch[each.index].place}: {each.code}: {each.detail}", err=True)
+                click.echo(f"{batch[each.index].place}: {each}", err=True)
             rejected += len(rejections)
             accepted += len(batch) - len(rejections)
             tell(accepted + rejected, 0)
@@ -71,7 +64,7 @@ class LogDoor:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    def take(self, values: Sequence[bytes]) -> list[Rejection]:
+    def take(self, values: Sequence[bytes]) -> list[Refusal]:
         """Append what keeps the schema's rules; rules of time are left to ingest."""
         from onhand.ingest.publish import to_records  # noqa: PLC0415 - native code loads only here
         from onhand.ingest.submitted import judge_values  # noqa: PLC0415
@@ -79,7 +72,7 @@ class LogDoor:
         submission = judge_values(list(values))
         self._log.append(to_records(submission))
         return [
-            Rejection(reject.record, reject.code, _described(reject.pointer, reject.detail))
+            Refusal(reject.record, reject.code, reject.detail, reject.pointer)
             for reject in submission.rejects
         ]
 
@@ -88,14 +81,12 @@ class UrlDoor:
     """Posts events to a server."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        from onhand.sending import HttpSink  # noqa: PLC0415 - keeps `--help` quick
-
         self._sink = HttpSink(url, token)
 
-    def take(self, values: Sequence[bytes]) -> list[Rejection]:
+    def take(self, values: Sequence[bytes]) -> list[Refusal]:
         """Post one body; events written over several lines are put on one."""
         answer = self._sink.post([_on_one_line(value) for value in values])
-        return [Rejection(each.index, each.code, each.detail) for each in answer.rejected]
+        return answer.rejected
 
 
 @contextlib.contextmanager
@@ -123,10 +114,6 @@ def _batches(events: Iterable[InputEvent]) -> Iterator[list[InputEvent]]:
         size_bytes += len(event.value) + 1
     if batch:
         yield batch
-
-
-def _described(pointer: str, detail: str) -> str:
-    return f"{pointer}: {detail}" if pointer else detail
 
 
 def _on_one_line(value: bytes) -> bytes:

@@ -51,7 +51,7 @@ def up(settings: Settings) -> None:
         cluster_id = open_identity(settings.data).id
         tables = TableDirectory(settings.table_dir, cluster_id)
         _remove_leftovers(settings.data, tables)
-        settings = _with_free_port(settings)
+        settings = with_free_port(settings)
         children = children_of(settings, tables)
         try:
             Supervisor(children, lambda: click.echo(_welcome(settings))).run()
@@ -142,7 +142,7 @@ def _remove_leftovers(data: Path, tables: TableDirectory) -> None:
             log.info("shared_memory_freed", path=str(tables.path))
 
 
-def _with_free_port(settings: Settings) -> Settings:
+def with_free_port(settings: Settings) -> Settings:
     """Settle the port before any process starts, so that a taken one is said at once."""
     host = settings.host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

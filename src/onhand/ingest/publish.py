@@ -14,13 +14,13 @@ TOPIC_OF_TYPE: Final = {
     "sale": "stock.sales",
     "receipt": "stock.receipts",
     "expected": "stock.receipts",
-    "adjustment": "stock.receipts",
     "transfer_shipped": "stock.transfers",
     "transfer_received": "stock.transfers",
     "transfer_lost": "stock.transfers",
     "return": "stock.returns",
     "inspected": "stock.returns",
     "count": "stock.counts",
+    "adjustment": "stock.counts",
 }
 """A convention of ours: any type is accepted on any of these topics."""
 
