@@ -161,7 +161,7 @@ def _take_environment(
         name = variable.removeprefix(ENV_PREFIX).lower()
         # Other ONHAND_ variables belong to tools and platforms; only a slip of a setting is ours.
         if variable.startswith(ENV_PREFIX) and name not in fields and variable != CONFIG_ENV:
-            hint = _did_you_mean(name, fields)
+            hint = _did_you_mean(name, fields, _NEAR_MISS)
             if hint:
                 problems.append(f"{variable} is no setting{hint}")
 
@@ -171,8 +171,8 @@ def _is_service_link(text: str) -> bool:
     return text.startswith("tcp://")
 
 
-def _did_you_mean(name: str, fields: Mapping[str, SettingField]) -> str:
-    near = difflib.get_close_matches(name, fields, n=1, cutoff=_NEAR_MISS)
+def _did_you_mean(name: str, fields: Mapping[str, SettingField], cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(name, fields, n=1, cutoff=cutoff)
     return f", did you mean {near[0]}" if near else ""
 
 
