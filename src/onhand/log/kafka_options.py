@@ -1,0 +1,187 @@
+"""What onhand tells librdkafka, and how its errors are told to people."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+
+from onhand.errors import LogFull, LogUnavailable, OnhandError, RecordTooLarge, SettingsError
+
+GROUP: Final = "onhand-ingest"
+"""The consumer group that offsets are committed to, for tools that show lag."""
+
+RESERVED: Final = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "message.timeout.ms",
+        "partitioner",
+    }
+)
+"""What correctness rests on, or what a setting of onhand's own says."""
+
+_log = logging.getLogger("onhand.kafka")
+
+_DENIED: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - librdkafka's own codes are named so
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+    }
+)
+_MISSING: Final = frozenset(
+    {
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+_PASSING: Final = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._TRANSPORT,  # noqa: SLF001
+    }
+)
+
+
+class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach Kafka and what to ask of it.
+
+    ``options`` are handed to librdkafka as they are and may hold secrets: show ``brokers`` alone.
+    """
+
+    brokers: str
+    options: dict[str, str | int | float | bool] = {}
+    topic_prefix: str = ""
+    append_timeout_s: float = 10.0
+    request_timeout_s: float = 10.0
+    linger_ms: float = 1.0
+    fetch_wait_ms: int = 10
+    prefetch_bytes_max: int = 64 << 20
+    waiting_bytes_max: int = 64 << 20
+    retention_hours: int = 168
+
+    def __post_init__(self) -> None:
+        """Refuse options that would break what onhand promises."""
+        taken = sorted(RESERVED & self.options.keys())
+        if taken:
+            raise SettingsError(
+                f"kafka_options sets {', '.join(taken)}, which onhand sets itself",
+                "Leave them out of kafka_options",
+            )
+
+    def __repr__(self) -> str:
+        """Show no options: they may hold secrets."""
+        return f"KafkaOptions(brokers={self.brokers!r}, topic_prefix={self.topic_prefix!r})"
+
+    def admin(self) -> dict[str, Any]:
+        """Return the options of an admin client."""
+        return {
+            "bootstrap.servers": self.brokers,
+            "client.id": "onhand",
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.max.ms": 1_000,
+            "logger": _log,
+            **self.options,
+        }
+
+    def producer(self) -> dict[str, Any]:
+        """Return the options of a producer whose acknowledgement means durable."""
+        return {
+            "linger.ms": self.linger_ms,
+            "compression.type": "lz4",
+            # Brokers know how much a topic takes; librdkafka's own limit would only hide it.
+            "message.max.bytes": 64 << 20,
+            "queue.buffering.max.messages": 10_000_000,
+            "queue.buffering.max.kbytes": 2 << 20,
+            **self.admin(),
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.timeout.ms": int(self.append_timeout_s * 1000),
+            # As Java clients choose, so that a key meets its elders.
+            "partitioner": "murmur2_random",
+        }
+
+    def consumer(self) -> dict[str, Any]:
+        """Return the options of a consumer that reads on from given offsets and never skips."""
+        return {
+            "fetch.min.bytes": 1,
+            "fetch.wait.max.ms": self.fetch_wait_ms,
+            "fetch.error.backoff.ms": 100,
+            # A full prefetch must not leave a partition alone for the default of a second.
+            "fetch.queue.backoff.ms": 5,
+            "queued.min.messages": 1_000_000,
+            "queued.max.messages.kbytes": self.prefetch_bytes_max >> 10,
+            # No group membership is at stake: partitions are assigned by hand.
+            "max.poll.interval.ms": 86_400_000,
+            **self.admin(),
+            "group.id": self.topic_prefix + GROUP,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+        }
+
+    def unavailable(self, what: str) -> LogUnavailable:
+        """Return the error for a Kafka that does not answer."""
+        return LogUnavailable(
+            f"Kafka at {self.brokers} {what}",
+            "Check that the brokers run, that --kafka names them, and kafka_options for security",
+        )
+
+
+def translate(error: KafkaError, options: KafkaOptions, topic: str = "") -> OnhandError:
+    """Turn Kafka's error into one that says what to do."""
+    code = error.code()
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
+        return RecordTooLarge(
+            f"A record is larger than {topic or 'its topic'} takes",
+            f"Raise max.message.bytes of {topic or 'the topic'}, or split the event",
+        )
+    if code == KafkaError.KAFKA_STORAGE_ERROR:
+        return LogFull(
+            f"A Kafka broker cannot write to its disk ({error.str()})",
+            "Free space on the brokers' disks and look at their logs",
+        )
+    if code in _MISSING:
+        return LogUnavailable(
+            f"Kafka at {options.brokers} has no topic {topic!r}",
+            "Start `onhand up` once, which creates the topics that are missing",
+        )
+    if code in _DENIED:
+        return LogUnavailable(
+            f"Kafka at {options.brokers} refuses access ({error.str()})",
+            "Check the credentials in kafka_options and the topic's access rules",
+        )
+    return options.unavailable(f"did not do what was asked ({error.str()})")
+
+
+def from_exception(error: KafkaException, options: KafkaOptions, topic: str = "") -> OnhandError:
+    """Turn an exception of the client into one that says what to do."""
+    cause = error.args[0] if error.args else None
+    if not isinstance(cause, KafkaError):
+        return options.unavailable(f"cannot be used ({error})")
+    if cause.code() == KafkaError._INVALID_ARG:  # noqa: SLF001
+        return SettingsError(
+            f"librdkafka refuses an option ({cause.str()})", "Correct kafka_options"
+        )
+    return translate(cause, options, topic)
+
+
+def is_passing(error: KafkaException) -> bool:
+    """Tell whether asking again may help: leaders move, and connections are made anew."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, KafkaError) and cause.code() in _PASSING
