@@ -29,6 +29,7 @@ cdef extern from "onhand/store.h" nogil:
         uint64_t location_count
         uint64_t cell_count
         uint64_t row_bytes
+        uint64_t change_ring_off
         uint64_t change_ring_size
         uint64_t change_seq
         uint64_t history_ring_off
