@@ -202,14 +202,16 @@ def test_near_miss_is_refused_before_the_token_was_ever_shown(tokens):
 
 def test_revoked_token_stops_working_within_a_second(settings, tokens):
     """A server that follows the ledger accepts a new token and refuses a revoked one in time."""
-    with contextlib.closing(open_ledger(settings)) as other:
-        with contextlib.closing(Authenticator(TokenStore(other))) as authenticator:
-            authenticator.start()
-            made = tokens.create("orders")
-            header = f"Bearer {made}"
-            assert wait_until(lambda: authenticator.authenticate(header) is not None)
-            assert tokens.revoke(made.split("_")[1]) is True
-            assert wait_until(lambda: authenticator.authenticate(header) is None)
+    with (
+        contextlib.closing(open_ledger(settings)) as other,
+        contextlib.closing(Authenticator(TokenStore(other))) as authenticator,
+    ):
+        authenticator.start()
+        made = tokens.create("orders")
+        header = f"Bearer {made}"
+        assert wait_until(lambda: authenticator.authenticate(header) is not None)
+        assert tokens.revoke(made.split("_")[1]) is True
+        assert wait_until(lambda: authenticator.authenticate(header) is None)
     assert tokens.revoke(made.split("_")[1]) is False
     assert tokens.list_tokens()[0].revoked_us == 7
 
@@ -256,9 +258,14 @@ def test_ledger_belongs_to_one_deployment(settings, ledger):
 
 def test_failed_change_is_rolled_back(ledger, setup):
     """A transaction that ends in an error leaves nothing behind."""
-    with pytest.raises(RuntimeError), ledger.write() as connection:
-        connection.execute(sa.text("UPDATE revision SET version = 99"))
-        raise RuntimeError
+
+    def change():
+        with ledger.write() as connection:
+            connection.execute(sa.text("UPDATE revision SET version = 99"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change()
     assert setup.setup_version() == 0
 
 
@@ -269,7 +276,8 @@ def test_processes_that_start_at_once_share_one_ledger(settings):
         "from onhand.ledger import SetupStore, open_ledger\n"
         "from onhand.model.setup import Sku\n"
         "database = sys.argv[2] or None\n"
-        "ledger = open_ledger(Settings(data=Path(sys.argv[1]), database=database), cluster_id='c')\n"
+        "settings = Settings(data=Path(sys.argv[1]), database=database)\n"
+        "ledger = open_ledger(settings, cluster_id='c')\n"
         "SetupStore(ledger).put_skus([Sku(sku=sys.argv[3])])\n"
     )
     arguments = [sys.executable, "-c", code, str(settings.data), settings.database or ""]
@@ -285,10 +293,12 @@ def test_processes_that_start_at_once_share_one_ledger(settings):
 
 def test_embedded_ledger_is_durable_at_commit(tmp_path):
     """SQLite runs with a write-ahead log and waits for the disk at every commit."""
-    with contextlib.closing(open_ledger(Settings(data=tmp_path))) as opened:
-        with opened.read() as connection:
-            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    with (
+        contextlib.closing(open_ledger(Settings(data=tmp_path))) as opened,
+        opened.read() as connection,
+    ):
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     assert (tmp_path / "ledger.sqlite3").exists()
 
 
@@ -332,15 +342,17 @@ def test_full_disk_is_told_with_advice(tmp_path):
 def test_held_lock_is_told_with_advice(tmp_path, monkeypatch):
     """A ledger that another process keeps locked is told, not waited for endlessly."""
     monkeypatch.setattr("onhand.ledger.engine.BUSY_TIMEOUT_MS", 50)
-    with contextlib.closing(open_ledger(Settings(data=tmp_path))) as opened:
-        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(LedgerUnavailable, match="Another process holds the ledger"):
-                SetupStore(opened).put_skus([Sku(sku="a")])
+    with (
+        contextlib.closing(open_ledger(Settings(data=tmp_path))) as opened,
+        contextlib.closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable, match="Another process holds the ledger"):
+            SetupStore(opened).put_skus([Sku(sku="a")])
 
 
 def fill(ledger, connection):
-    """Write more than fits, in the caller's transaction, and word the failure as the ledger does."""
+    """Write more than fits, in the caller's transaction, and word the failure."""
     try:
         connection.exec_driver_sql("INSERT INTO sku (sku, name) VALUES ('a', zeroblob(10000000))")
     except sa.exc.DBAPIError as error:

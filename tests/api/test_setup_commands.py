@@ -24,7 +24,7 @@ def settings(request, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def onhand(settings, capsys):
+def onhand(settings, capsys):  # noqa: ARG001 - the environment that it sets
     def run(*arguments):
         code = cli.run([str(argument) for argument in arguments])
         captured = capsys.readouterr()

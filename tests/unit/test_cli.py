@@ -92,7 +92,7 @@ def test_unknown_command_is_bad_usage(capsys):
 
 def test_every_setting_but_options_of_the_broker_is_an_option():
     """A command that takes all settings has an option for each, named after it."""
-    made = click.command()(settings_options()(lambda settings: None))
+    made = click.command()(settings_options()(lambda _: None))
     options = {name for parameter in made.params for name in parameter.opts}
     expected = {f"--{field.name.replace('_', '-')}" for field in settings_fields() if field.flags}
     assert expected | {"-w", "--config"} == options
@@ -103,7 +103,7 @@ def test_settings_reach_the_command(command, monkeypatch, tmp_path):
     """Options, environment and file arrive as one settings object."""
     taken = []
     made = settings_options("port", "worker_count", flags={"worker_count": ["--workers"]})
-    command(click.command()(made(lambda settings: taken.append(settings))))
+    command(click.command()(made(taken.append)))
     config = tmp_path / "onhand.toml"
     config.write_text("low_stock = 9\nport = 1")
     monkeypatch.setenv("ONHAND_HOST", "::1")
@@ -115,7 +115,7 @@ def test_settings_reach_the_command(command, monkeypatch, tmp_path):
 
 def test_wrong_setting_is_bad_usage(command, capsys):
     """A setting out of bounds is exit code 2 and named with its option."""
-    command(click.command()(settings_options("port")(lambda settings: None)))
+    command(click.command()(settings_options("port")(lambda _: None)))
     assert cli.run(["probe", "--port", "70000"]) == 2
     assert "--port '70000': must be integer <= 65535" in capsys.readouterr().err
 

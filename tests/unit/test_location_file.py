@@ -59,10 +59,14 @@ def test_every_bad_line_of_csv_is_named():
         b"d,D,store,1,2,3\n"
     )
     assert bad_lines(content, ".csv") == [
-        "line 2: /longitude: is required when the other coordinate is given; "
-        "/name: must hold printable characters only",
-        "line 5: /latitude: must be number <= 90.0; /priority: must be integer, got string; "
-        "/type: must be one of store, warehouse, supplier",
+        (
+            "line 2: /longitude: is required when the other coordinate is given; "
+            "/name: must hold printable characters only"
+        ),
+        (
+            "line 5: /latitude: must be number <= 90.0; /priority: must be integer, got string; "
+            "/type: must be one of store, warehouse, supplier"
+        ),
         "line 6: /id: is required, as text",
         "line 7: /: has 6 cells under 5 columns",
     ]
