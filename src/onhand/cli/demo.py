@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 import click
 import msgspec
 
+from onhand.cli.addresses import base_url, with_free_port
 from onhand.cli.options import settings_options
 from onhand.cli.progress import progress
 from onhand.cli.replay import load, report, send, set_up
-from onhand.cli.up import base_url, with_free_port
 from onhand.errors import OnhandError
 from onhand.supervise import command, environment_of, spawn
 
@@ -47,7 +47,7 @@ class DemoError(OnhandError):
 
 
 @click.command()
-@settings_options("host", "port", "table_dir", "storefront_worker_count")
+@settings_options("port", "table_dir", "storefront_worker_count")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
@@ -84,6 +84,7 @@ def _for_demo(settings: Settings, data: Path) -> Settings:
     # History is older than any window, and the embedded defaults are what the demo shows.
     return msgspec.structs.replace(
         settings,
+        host="127.0.0.1",
         data=data,
         kafka=None,
         kafka_options={},

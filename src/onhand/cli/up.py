@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import http.client
 import os
-import socket
 from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
+from onhand.cli.addresses import base_url, local_host, with_free_port
 from onhand.cli.options import settings_options
 from onhand.errors import AlreadyRunning, OnhandError, SettingsError
 from onhand.identity import open_identity
@@ -31,13 +30,6 @@ log = get_logger(__name__)
 
 PORT_MAX: Final = 65_535
 _PROBE_TIMEOUT_S: Final = 0.5
-_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - whom a local client calls
-
-
-class PortInUseError(OnhandError):
-    """Somebody else listens on the port."""
-
-    code = "port_in_use"
 
 
 @click.command()
@@ -96,12 +88,6 @@ def storefront_settings(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, port=settings.port + 1)
 
 
-def base_url(settings: Settings) -> str:
-    """Write the address at which a client on this machine finds the server."""
-    host = _ANY_HOST.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
 @contextlib.contextmanager
 def _only_one(data: Path) -> Iterator[None]:
     try:
@@ -142,35 +128,8 @@ def _remove_leftovers(data: Path, tables: TableDirectory) -> None:
             log.info("shared_memory_freed", path=str(tables.path))
 
 
-def with_free_port(settings: Settings) -> Settings:
-    """Settle the port before any process starts, so that a taken one is said at once."""
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, settings.port))
-        except OSError as error:
-            raise _port_error(settings, error) from error
-        return msgspec.structs.replace(settings, port=probe.getsockname()[1])
-
-
-def _port_error(settings: Settings, error: OSError) -> OnhandError:
-    if error.errno == errno.EADDRINUSE:
-        return PortInUseError(
-            f"port {settings.port} of {settings.host} is in use",
-            "Stop the program that listens there, or choose another with --port",
-        )
-    return OnhandError(
-        f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-        "Correct --host and --port",
-    )
-
-
 def _is_alive(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(
-        _ANY_HOST.get(host, host).strip("[]"), port, timeout=_PROBE_TIMEOUT_S
-    )
+    connection = http.client.HTTPConnection(local_host(host), port, timeout=_PROBE_TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == http.client.OK
