@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from onhand.model.events import EVENT_BYTES_MAX
+
 EVENT_TOPICS: Final = (
     "stock.sales",
     "stock.receipts",
@@ -21,10 +23,8 @@ DEAD_LETTERS: Final = "stock.dead-letters"
 AVAILABILITY: Final = "stock.availability"
 ORDER_EVENTS: Final = "orders.events"
 
-EVENT_BYTES_MAX: Final = 1 << 20
-"""The largest value of an event; topics take more, for keys, headers and framing."""
-
 _HEADROOM_BYTES: Final = 64 << 10
+"""What topics take beyond the largest event, for keys, headers and framing."""
 
 
 class Topic(msgspec.Struct, frozen=True):
