@@ -8,12 +8,13 @@ import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
 import msgspec
 
 from onhand.cli.addresses import base_url, with_free_port
+from onhand.cli.fetch import ServerUnreachableError, fetch
 from onhand.cli.options import settings_options
 from onhand.cli.progress import progress
 from onhand.cli.replay import load, report, send, set_up
@@ -113,8 +114,8 @@ def _wait_ready(settings: Settings, process: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise DemoError("onhand could not be started; the reason stands above")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if _get(settings, "/healthz")[0] == http.client.OK:
+        with contextlib.suppress(ServerUnreachableError):
+            if fetch(base_url(settings), "/healthz")[0] == http.client.OK:
                 return
         time.sleep(_POLL_S)
     raise DemoError(f"onhand did not start within {_START_S_MAX:.0f} s", "Look at its log above")
@@ -195,7 +196,7 @@ def _summarise(settings: Settings, year: Year, seconds: float) -> None:
     del seconds
     sku, location = _best_seller(year)
     path = f"/v1/availability/{quote(sku)}?location={quote(location)}"
-    status, content = _get(settings, path)
+    status, content = fetch(base_url(settings), path)
     if status != http.client.OK:
         raise DemoError(f"GET {path} answered {status}: {content[:200].decode(errors='replace')}")
     answer: Mapping[str, Any] = msgspec.json.decode(content)
@@ -218,7 +219,14 @@ def _summarise(settings: Settings, year: Year, seconds: float) -> None:
 
 def on_hand_of_every_cell(reader: TableReader) -> dict[tuple[str, str], int]:
     """Read the whole table."""
-    raise NotImplementedError
+    reader.refresh()
+    found: dict[tuple[str, str], int] = {}
+    for skus, locations, columns in reader.cells():
+        cells = zip(columns["sku"], columns["location"], columns["on_hand"].tolist(), strict=True)
+        found.update(
+            ((skus[sku], locations[location]), on_hand) for sku, location, on_hand in cells
+        )
+    return found
 
 
 def _best_seller(year: Year) -> tuple[str, str]:
@@ -231,15 +239,6 @@ def _best_seller(year: Year) -> tuple[str, str]:
 
     stores, counts = np.unique(year.sales.store[year.sales.product == product], return_counts=True)
     return str(product), location_of(int(stores[np.argmax(counts)]))
-
-
-def _get(settings: Settings, path: str) -> tuple[int, bytes]:
-    parts = urlsplit(base_url(settings))
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
 
 
 def _reader(settings: Settings) -> TableReader:

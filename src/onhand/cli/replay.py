@@ -43,9 +43,10 @@ class DatasetMissingError(OnhandError):
 @click.option("--disorder", type=FRACTION, default=0.0, help="Fraction of events sent late.")
 @click.option("--rubbish", type=FRACTION, default=0.0, help="Fraction of bad events mixed in.")
 @click.option("--locations/--no-locations", default=True, help="Set up stores, groups and SKUs.")
-def replay(  # noqa: PLR0917 - click passes options by name
+def replay(
     settings: Settings,
     dataset: str,
+    *,
     target: str,
     url: str,
     token: str | None,
@@ -56,7 +57,6 @@ def replay(  # noqa: PLR0917 - click passes options by name
     duplicates: float,
     disorder: float,
     rubbish: float,
-    *,
     locations: bool,
 ) -> None:
     """Publish DATASET as stock events that end now, with opening stock and deliveries.
