@@ -1,3 +1,4 @@
+# cython: autotestdict=False
 """Native decoding; read ``src/onhand/ingest/decode.py`` first."""
 
 cimport cython
@@ -12,7 +13,8 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from onhand.model.batch import EVENT, LINE
+from onhand.model.batch import EVENT as _EVENT
+from onhand.model.batch import LINE as _LINE
 
 cdef extern from "onhand/batch.h" nogil:
     ctypedef struct oh_event_t:
@@ -125,6 +127,7 @@ cdef object column_copy(const void *data, size_t count, object dtype):
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Decoder:
     """One poll on its way into columns.
 
@@ -304,8 +307,8 @@ cdef class Decoder:
         oh_columns_add_event(&self.columns, &judged, &self.items[record].origin, first_line)
 
     def finish(self):
-        events = column_copy(self.columns.events, self.columns.event_count, EVENT)
-        lines = column_copy(self.columns.lines, self.columns.line_count, LINE)
+        events = column_copy(self.columns.events, self.columns.event_count, _EVENT)
+        lines = column_copy(self.columns.lines, self.columns.line_count, _LINE)
         heap = PyBytes_FromStringAndSize(<const char *>self.columns.heap, self.columns.heap_bytes)
         return events, lines, heap, self.next_offsets, self.columns.unknown_fields
 
@@ -321,7 +324,8 @@ cdef struct methods_t:
 
 
 @cython.final
-cdef class MessageMethods:
+@cython.auto_pickle(False)
+cdef class _MessageMethods:
     """The methods of one message type, bound once per poll."""
 
     cdef methods_t methods
@@ -359,7 +363,7 @@ def unpack_messages(list messages not None, dict indexes not None):
     cdef list values = []
     cdef list errors = []
     cdef list headers = None
-    cdef MessageMethods bound
+    cdef _MessageMethods bound
     cdef methods_t *methods
     cdef PyObject *message
     cdef object topic = None
@@ -375,7 +379,7 @@ def unpack_messages(list messages not None, dict indexes not None):
     cdef int64_t[::1] offset_column = offsets
     cdef int64_t[::1] append_column = append_us
     cdef uint16_t[::1] partition_column = partitions
-    bound = MessageMethods(messages[0])
+    bound = _MessageMethods(messages[0])
     methods = &bound.methods
     for index in range(count):
         message = PyList_GET_ITEM(messages, index)

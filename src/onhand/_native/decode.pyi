@@ -1,7 +1,7 @@
 """Native decoding; the Python face is ``onhand.ingest.decode``."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,12 @@ def unpack_messages(
         A message of a partition that ``indexes`` does not know.
     """
 
+@final
 class Decoder:
     """One poll on its way into columns: native where it is sure, stopping where it is not."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         values: Sequence[bytes],
         headers: Sequence[tuple[tuple[str, bytes], ...] | None] | None,
         offsets: NDArray[np.int64],
@@ -55,7 +56,7 @@ class Decoder:
         partitions: NDArray[np.uint16],
         ledger_partitions: Collection[int],
         window: tuple[int, int, int, int, int],
-    ) -> None: ...
+    ) -> Self: ...
     def run(self) -> int:
         """Decode on; return the index of the next record to judge in Python, -1 at the end."""
 
@@ -72,8 +73,8 @@ class Decoder:
         expected_day: int,
         disposition: int,
         sequence: int,
-        skus: Sequence[bytes],
-        quantities: Sequence[int],
+        skus: list[bytes],
+        quantities: list[int],
     ) -> None:
         """Add an event that was judged in Python. Its record must be the one `run` stopped at."""
 

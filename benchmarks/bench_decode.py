@@ -1,0 +1,120 @@
+"""Decoding: bytes of the log to columns, one event and 100 lines a message.
+
+Bias: every event is plain JSON without record headers, the case that tills and shops send; the
+values lie in memory, in cache for the small parameter. The limit beside each figure is
+``msgspec.json.decode`` of the same bytes into the same schema, which makes an object per event and
+judges less (no time, no horizons, no printable characters).
+"""
+
+import hashlib
+import time
+
+import confluent_kafka
+import msgspec
+import numpy as np
+import pytest
+
+from onhand._native.decode import unpack_messages
+from onhand.ingest.decode import Window, decode_batch
+from onhand.log.base import RawBatch
+from onhand.model.events import AnyEvent
+from onhand.model.times import parse_time
+
+APPEND_US = parse_time("2026-03-29T12:30:01Z")
+WINDOW = Window(late_us=259_200_000_000, count_us=86_400_000_000)
+
+
+def make_value(number, line_count):
+    """Write a sale of some lines as a till does."""
+    lines = [
+        {"sku": f"SKU{(number + line) * 7919 % 68509:07d}", "quantity": line % 5 + 1}
+        for line in range(line_count)
+    ]
+    own = lines[0] if line_count == 1 else {"lines": lines}
+    return msgspec.json.encode(
+        {
+            "type": "sale",
+            "id": f"till-7-{number:09d}",
+            "source": "pos/store-042",
+            "occurred_at": "2026-03-29T12:30:00.123Z",
+            "location": f"store-{number % 457:03d}",
+            **own,
+            "basket_id": f"b{number}",
+        }
+    )
+
+
+def make_poll(values):
+    """Lay values out as a poll of one partition."""
+    count = len(values)
+    return RawBatch(
+        values=values,
+        offsets=np.arange(count),
+        append_us=np.full(count, APPEND_US),
+        partitions=np.zeros(count, np.uint16),
+        headers=None,
+        whole=values.__getitem__,
+    )
+
+
+def report(benchmark, name, count, unit, values):
+    """Print the rate, its ratio to the limit measured now, and a hash of the result."""
+    decoder = msgspec.json.Decoder(AnyEvent)
+    limit_s = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        for value in values:
+            decoder.decode(value)
+        limit_s.append(time.perf_counter() - begin)
+    limit = count / min(limit_s)
+    if benchmark.stats is None:
+        return
+    rate = count / benchmark.stats.stats.min
+    print(f"\n{name}: {rate / 1e6:.2f} M {unit}/s, {rate / limit:.1f} of msgspec")
+
+
+@pytest.mark.parametrize("event_count", [100, 1_000])
+def bench_decode_one_line(benchmark, event_count):
+    """One event a message: 0.2 us each at most."""
+    values = [make_value(number, 1) for number in range(event_count)]
+    raw = make_poll(values)
+    batch = benchmark(decode_batch, raw, WINDOW)
+    assert len(batch.events) == event_count
+    assert not batch.rejects
+    print("\nresult", hashlib.sha256(batch.lines.tobytes()).hexdigest()[:16])
+    report(benchmark, f"{len(values[0])} bytes, one line", event_count, "events", values)
+
+
+@pytest.mark.parametrize("event_count", [10, 1_000])
+def bench_decode_100_lines(benchmark, event_count):
+    """100 lines a message: 10 million lines/s at least."""
+    values = [make_value(number, 100) for number in range(event_count)]
+    raw = make_poll(values)
+    batch = benchmark(decode_batch, raw, WINDOW)
+    assert len(batch.lines) == event_count * 100
+    print("\nresult", hashlib.sha256(batch.lines.tobytes()).hexdigest()[:16])
+    report(benchmark, "100 lines", event_count * 100, "lines", values)
+
+
+@pytest.mark.parametrize("message_count", [100, 1_000])
+def bench_unpack_messages(benchmark, message_count):
+    """Messages of librdkafka to columns, beside a loop that asks each for key and value."""
+    messages = [
+        confluent_kafka.Message(
+            topic="stock.sales",
+            partition=number % 2,
+            offset=number,
+            key=b"store-042",
+            value=make_value(number, 1),
+            headers=None,
+            error=None,
+            timestamp=(confluent_kafka.TIMESTAMP_LOG_APPEND_TIME, APPEND_US // 1000),
+        )
+        for number in range(message_count)
+    ]
+    indexes = {("stock.sales", 0): 0, ("stock.sales", 1): 1}
+    columns = benchmark(unpack_messages, messages, indexes)
+    assert len(columns[0]) == message_count
+    if benchmark.stats is not None:
+        rate = message_count / benchmark.stats.stats.min
+        print(f"\nunpack: {rate / 1e6:.2f} M messages/s")
