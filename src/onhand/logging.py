@@ -7,12 +7,15 @@ like never reach a log.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import structlog
+
+from onhand.settings import MASK, mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -22,14 +25,11 @@ if TYPE_CHECKING:
 
 LogFormat = Literal["auto", "json", "text"]
 
-MASK: Final = "***"
-
 _SECRET_NAME = re.compile(
     r"password|secret|token|authorization|cookie|api_?key|jaas", re.IGNORECASE
 )
 _TOKEN = re.compile(r"\boh_([0-9a-f]{4,32})_[A-Za-z0-9_-]{8,}")
 _BEARER = re.compile(r"(?i)\b(bearer)\s+\S+")
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
 _NOT_SECRET = frozenset({"token_id", "token_count"})
 
 
@@ -47,7 +47,9 @@ def configure_logging(
     stream
         Where to write, by default standard error.
     """
+    handler = _StandardError() if stream is None else logging.StreamHandler(stream)
     stream = sys.stderr if stream is None else stream
+    colors = stream.isatty() and not os.environ.get("NO_COLOR")
     as_text = log_format == "text" or (log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -63,13 +65,12 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_final(as_text=as_text, colors=stream.isatty()),
+                *_final(as_text=as_text, colors=colors),
             ],
         )
     )
@@ -91,13 +92,28 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Ma
     return {key: _redacted(key, value) for key, value in event.items()}
 
 
+class _StandardError(logging.StreamHandler["TextIO"]):
+    """Writes to whatever standard error is at the time, since it may be replaced."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        raise NotImplementedError
+
+
 def _redacted(key: str, value: Any) -> Any:
     if _SECRET_NAME.search(str(key)) and key not in _NOT_SECRET:
         return MASK
     if isinstance(value, str):
         value = _TOKEN.sub(rf"oh_\1_{MASK}", value)
         value = _BEARER.sub(rf"\1 {MASK}", value)
-        return _URL_PASSWORD.sub(rf"\1:{MASK}@", value)
+        return mask_url(value)
     if isinstance(value, dict):
         return {inner: _redacted(inner, item) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,12 +14,18 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from onhand.errors import InvalidInput, LedgerTooNew, LedgerUnavailable, WrongDataDirectory
+from onhand.errors import (
+    InvalidInput,
+    LedgerTooNew,
+    LedgerUnavailable,
+    SettingsError,
+    WrongDataDirectory,
+)
 from onhand.ledger import Authenticator, SetupStore, TokenStore, open_ledger
 from onhand.ledger.engine import unavailable
 from onhand.ledger.migrate import MIGRATIONS
 from onhand.ledger.schema import REVISIONS, VERSION_TABLE, metadata
-from onhand.model.setup import SafetyRule, Sku, parse_location
+from onhand.model.setup import SafetyRule, Setup, Sku, parse_location
 from onhand.settings import Settings
 
 LEAST = {"name": "Main Street", "type": "store"}
@@ -77,6 +83,19 @@ def test_skus_are_replaced_one_by_one(setup):
     setup.put_skus([Sku(sku="a", category="x", name="A"), Sku(sku="b")])
     setup.put_skus([Sku(sku="a", category="y")])
     assert setup.load_setup().skus == {"a": Sku(sku="a", category="y"), "b": Sku(sku="b")}
+
+
+def test_setup_is_brought_up_to_date(setup):
+    """Loading on top of what is known reads only what changed, and gives the same set-up."""
+    setup.put_skus([Sku(sku="a", category="x"), Sku(sku="b")])
+    known = setup.load_setup()
+    assert setup.load_setup(known) is known
+    setup.put_location(parse_location("l", LEAST))
+    setup.put_skus([Sku(sku="a", category="y"), Sku(sku="c")])
+    assert setup.load_setup(known) == setup.load_setup()
+    assert setup.load_setup(known).skus["b"] is known.skus["b"]
+    ahead = Setup(version=99, skus={"gone": Sku(sku="gone")})
+    assert setup.load_setup(ahead) == setup.load_setup()
 
 
 def test_more_skus_than_a_statement_takes(setup):
@@ -313,6 +332,13 @@ def test_unreachable_database_is_told_with_advice():
     assert "hush" not in text
 
 
+def test_unreadable_address_is_told_without_its_password():
+    """An address that cannot be read is bad usage, and is not repeated."""
+    with pytest.raises(SettingsError, match="cannot be read as an address") as caught:
+        open_ledger(Settings(database="postgresql://me:hush@db:port/x"))
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.postgres
 def test_missing_database_is_told_with_advice(postgres_server):
     """A server without the named database is told apart from one that is down."""
@@ -354,7 +380,7 @@ def test_held_lock_is_told_with_advice(tmp_path, monkeypatch):
 def fill(ledger, connection):
     """Write more than fits, in the caller's transaction, and word the failure."""
     try:
-        connection.exec_driver_sql("INSERT INTO sku (sku, name) VALUES ('a', zeroblob(10000000))")
+        connection.exec_driver_sql("INSERT INTO sku VALUES ('a', 'c', 'u', zeroblob(10000000), 1)")
     except sa.exc.DBAPIError as error:
         raise unavailable(ledger.place, error) from error
 

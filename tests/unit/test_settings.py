@@ -91,7 +91,6 @@ def test_text_of_the_environment_is_read_by_the_type_of_the_field():
         ({"ONHAND_KAFKA_OPTIONS": '{"a": 1}'}, "kafka_options is set but kafka is not"),
         ({"ONHAND_DATABASE": "mysql://u:hush@h/d"}, "database is no PostgreSQL address"),
         ({"ONHAND_HISTORY_MAX": "3000"}, "Use 4096"),
-        ({"ONHAND_LATE_WINDOW": "12h"}, "Make count_window at most late_window"),
         ({"ONHAND_LATE_WINDOW": "0s"}, "late_window is zero"),
         ({"ONHAND_CHECKPOINT_ARCHIVE_DAYS": "6"}, "Archive checkpoints for at least as long"),
     ],
@@ -150,6 +149,22 @@ def test_every_setting_is_described():
             assert field.lowest is not None, field.name
     assert Settings.__struct_config__.frozen
     assert msgspec.structs.fields(Settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hush@db:5432/x",
+        "postgresql://me:hu/sh@ush@db/x",
+        "postgresql://db/x?user=me&password=hush&sslmode=require",
+    ],
+)
+def test_password_of_an_address_is_masked_however_written(url):
+    """A password is masked also when it is badly encoded or given as a parameter."""
+    shown = Settings(database=url).masked()["database"]
+    assert "hu" not in shown
+    assert "ush" not in shown
+    assert "db" in shown
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ class Authenticator:
         """Stop following."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
+            # A query on a host that just vanished may still wait; the thread is a daemon.
+            self._thread.join(timeout=5)
 
     def statistics(self) -> AuthenticatorStatistics:
         """Describe what is known and how fresh it is."""

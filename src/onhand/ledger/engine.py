@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from onhand.errors import LedgerUnavailable, WrongDataDirectory
+from onhand.errors import LedgerUnavailable, SettingsError, WrongDataDirectory
 from onhand.ledger.migrate import is_current, migrate
 from onhand.ledger.schema import deployment, revision
 from onhand.settings import mask_url
@@ -26,6 +26,16 @@ BUSY_TIMEOUT_MS: Final = 10_000
 CONNECT_TIMEOUT_S: Final = 5
 
 _WRITE: Final = "onhand_write"
+
+# A host that vanishes without a word must fail a query in seconds, not when TCP gives up.
+_POSTGRES_OPTIONS: Final = {
+    "application_name": "onhand",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class Ledger:
@@ -88,6 +98,9 @@ class Ledger:
                 connection.begin(),
             ):
                 yield connection
+        except (exc.IntegrityError, exc.DataError):
+            # A rule of the schema was broken: that is for the caller to know, or our own fault.
+            raise
         except (exc.DBAPIError, exc.TimeoutError) as error:
             raise unavailable(self.place, error) from error
 
@@ -203,12 +216,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _connect_postgres(url: str) -> Ledger:
-    parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(
-        parsed,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "onhand"},
-    )
+    try:
+        parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    except (exc.ArgumentError, ValueError) as error:
+        # The address itself stays out of the message: it holds a password.
+        advice = "Write it as postgresql://USER:PASSWORD@HOST:PORT/NAME"
+        raise SettingsError("database cannot be read as an address", advice) from error
+    engine = sa.create_engine(parsed, pool_pre_ping=True, connect_args=_POSTGRES_OPTIONS)
     place = f"{parsed.host or 'localhost'}:{parsed.port or 5432}/{parsed.database or ''}"
     return Ledger(engine, place)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
 
 REVISIONS: Final = ("0001",)
 """Every version of the schema, oldest first. A ledger at any other is from a newer onhand."""
@@ -53,6 +53,9 @@ sku = Table(
     Column("category", String(64)),
     Column("unit", String(64)),
     Column("name", String(200)),
+    # The set-up's version at which the row last changed: readers fetch what is newer than theirs.
+    Column("version", BigInteger, nullable=False),
+    Index("ix_sku_version", "version"),
 )
 
 safety_rule = Table(

@@ -36,8 +36,10 @@ def upgrade() -> None:
         sa.Column("category", sa.String(64)),
         sa.Column("unit", sa.String(64)),
         sa.Column("name", sa.String(200)),
+        sa.Column("version", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("sku", name="pk_sku"),
     )
+    op.create_index("ix_sku_version", "sku", ["version"])
     op.create_table(
         "safety_rule",
         sa.Column("position", sa.Integer, autoincrement=False),
