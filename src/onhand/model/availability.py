@@ -73,14 +73,15 @@ class QueryAnswer(msgspec.Struct, frozen=True):
 class Movement(msgspec.Struct, frozen=True):
     """One applied movement of a cell, from the table's recent history.
 
-    ``position`` is its place in that history: pass it as ``before`` to read on. ``effect`` says
-    what it changed: ``none`` when a later count had already covered it.
+    ``position`` is its place in that history: pass it as ``before`` to read on. ``effects`` names
+    what it changed: ``on_hand``, ``held``, ``in_transit``, ``damaged``, ``incoming``; with
+    ``superseded`` when a newer count had already taken in its part on ``on_hand``.
     """
 
     position: int
     type: str
     quantity: int
-    effect: Literal["none", "on_hand", "held", "in_transit", "several"]
+    effects: tuple[str, ...]
     occurred_us: int
     append_us: int
     topic: str

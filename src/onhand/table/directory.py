@@ -13,7 +13,6 @@ unlinked then. Readers that still map them keep them until they look again.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -33,13 +32,15 @@ class Published(msgspec.Struct, frozen=True):
     """The generation of one shard that readers open.
 
     ``partitions`` is the writer's list of (topic, partition): offsets in the table's header are in
-    its order.
+    its order. ``changes_since`` is the change sequence up to which the table it was loaded from
+    had been told of on ``stock.availability``.
     """
 
     generation: int
     file: str
     shard_count: int
     partitions: tuple[tuple[str, int], ...]
+    changes_since: int = 0
 
 
 class TableDirectory:
@@ -83,7 +84,7 @@ class TableDirectory:
         return self.path / f"shard-{shard:03}.json"
 
     def next_generation(self, shard: int) -> int:
-        """Number a new generation: above every file there and the one published."""
+        """Give a new generation its number: above every file there and the one published."""
         published = self.published(shard)
         seen = [generation for generation, _ in self._tables(shard)]
         return max([0, *seen, published.generation if published else 0]) + 1
@@ -114,13 +115,14 @@ class TableDirectory:
         *,
         shard_count: int,
         partitions: Sequence[tuple[str, int]],
+        changes_since: int = 0,
     ) -> None:
         """Make a generation the one that readers open, and drop those before it.
 
         Whoever calls this has applied everything that the generation before had.
         """
         file = self.table_path(shard, generation)
-        document = Published(generation, file.name, shard_count, tuple(partitions))
+        document = Published(generation, file.name, shard_count, tuple(partitions), changes_since)
         path = self.published_path(shard)
         draft = path.with_suffix(".json.new")
         draft.write_bytes(msgspec.json.encode(document))
@@ -136,7 +138,9 @@ class TableDirectory:
             The files dropped: what a writer that was killed has left behind.
         """
         published = self.published(shard)
-        stale = [path for _, path in self._tables(shard) if not published or path.name != published.file]
+        stale = [
+            path for _, path in self._tables(shard) if not published or path.name != published.file
+        ]
         for path in stale:
             path.unlink(missing_ok=True)
         return stale
@@ -156,7 +160,7 @@ class TableDirectory:
 
     def bytes_on_disk(self) -> int:
         """Count the bytes that the directory's files occupy."""
-        return sum(os.stat(path).st_blocks * 512 for path in self._files())
+        return sum(path.stat().st_blocks * 512 for path in self._files())
 
     def _files(self) -> Iterator[Path]:
         if self.path.is_dir():
