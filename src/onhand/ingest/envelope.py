@@ -17,7 +17,7 @@ import msgspec
 
 from onhand.model.check import Refused
 from onhand.model.codes import RejectCode
-from onhand.model.events import EVENT_BYTES_MAX
+from onhand.model.events import EVENT_BYTES_MAX, EVENT_DEPTH_MAX
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -65,14 +65,33 @@ def forced_codes(headers: Headers) -> frozenset[str]:
 
 def _decode(value: bytes) -> object:
     """Decode one value, refusing an event or a line that names a field twice."""
-    if value[0] in _MSGPACK_MARKERS:
-        return _decode_msgpack(value)
+    try:
+        found = _decode_msgpack(value) if value[0] in _MSGPACK_MARKERS else _decode_json(value)
+        too_deep = _is_deeper(found, EVENT_DEPTH_MAX)
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        detail = f"must be nested at most {EVENT_DEPTH_MAX} deep"
+        raise Refused(RejectCode.TOO_DEEP, "", detail)
+    return found
+
+
+def _is_deeper(found: object, depth_max: int) -> bool:
+    if isinstance(found, dict):
+        found = found.values()
+    elif not isinstance(found, list):
+        return False
+    return depth_max == 0 or any(_is_deeper(inner, depth_max - 1) for inner in found)
+
+
+def _decode_json(value: bytes) -> object:
     try:
         found = msgspec.json.decode(value)
+        # Only names matter here; numbers are not worth their conversion.
         shape = json.loads(
             value, object_pairs_hook=_object, parse_int=len, parse_float=len, parse_constant=len
         )
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise Refused(RejectCode.MALFORMED_JSON, "", f"must be JSON: {_reason(error)}") from None
     if isinstance(shape, _Object):
         _refuse_repeated(shape, "")
@@ -93,7 +112,7 @@ def _decode_msgpack(value: bytes) -> object:
             for index, (line, content) in enumerate(zip(found["lines"], lines, strict=True)):
                 if isinstance(line, dict):
                     _refuse_repeated_msgpack(bytes(content), line, f"/lines/{index}")
-    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
         detail = f"must be MessagePack: {_reason(error)}"
         raise Refused(RejectCode.MALFORMED_MSGPACK, "", detail) from None
     return found
@@ -131,8 +150,6 @@ def _refuse_repeated(event: _Object, pointer: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
     if isinstance(error, UnicodeDecodeError):
         return f"not UTF-8 at byte {error.start} of a string"
     return str(error).removeprefix("JSON is malformed: ")

@@ -19,6 +19,7 @@ class RejectCode(StrEnum):
     MALFORMED_JSON = "malformed_json"
     MALFORMED_MSGPACK = "malformed_msgpack"
     BAD_CLOUDEVENT = "bad_cloudevent"
+    TOO_DEEP = "too_deep"
     NOT_AN_OBJECT = "not_an_object"
     REPEATED_FIELD = "repeated_field"
     UNKNOWN_TYPE = "unknown_type"
@@ -48,6 +49,7 @@ MEANINGS: dict[RejectCode, str] = {
     RejectCode.MALFORMED_JSON: "The value is not JSON (RFC 8259) in UTF-8.",
     RejectCode.MALFORMED_MSGPACK: "The value begins like MessagePack and cannot be read as it.",
     RejectCode.BAD_CLOUDEVENT: "The CloudEvents 1.0 envelope breaks its specification.",
+    RejectCode.TOO_DEEP: "Objects and arrays are nested more than 64 deep.",
     RejectCode.NOT_AN_OBJECT: "The event is not an object.",
     RejectCode.REPEATED_FIELD: "An object names the same field twice.",
     RejectCode.UNKNOWN_TYPE: "The event's type is none of the known ones.",

@@ -18,6 +18,9 @@ import msgspec
 QUANTITY_MAX: Final = 2_147_483_647
 LINE_COUNT_MAX: Final = 1_000
 EVENT_BYTES_MAX: Final = 1_048_576
+EVENT_DEPTH_MAX: Final = 64
+"""Far below what any parser takes: where Python's own limit lies depends on who calls, and the same
+record must get the same verdict everywhere."""
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Name = Annotated[
