@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from onhand.errors import LogUnavailable, OffsetOutOfRange, RecordTooLarge
+from onhand.errors import LogUnavailable, OffsetOutOfRange, OnhandError, RecordTooLarge
 
 TopicPartition = tuple[str, int]
 Headers = tuple[tuple[str, bytes], ...]
@@ -292,6 +292,18 @@ def too_much_waits(waiting_bytes: int) -> LogUnavailable:
         f"{waiting_bytes >> 20} MiB wait to be written to the log",
         "Send more slowly, and send this again",
     )
+
+
+def closed() -> LogUnavailable:
+    """Return the error for an append to a log that was closed."""
+    return LogUnavailable("The log is closed", "Open it again")
+
+
+def failed(error: OnhandError) -> Future[list[Position]]:
+    """Return a future that has failed."""
+    future: Future[list[Position]] = Future()
+    future.set_exception(error)
+    return future
 
 
 def chunked(records: Sequence[NewRecord]) -> Iterator[Sequence[NewRecord]]:

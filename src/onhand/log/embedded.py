@@ -18,6 +18,8 @@ from onhand.log.base import (
     TopicPartition,
     check_size,
     chunked,
+    closed,
+    failed,
     now_us,
 )
 from onhand.log.embedded_append import Appender
@@ -71,6 +73,7 @@ class EmbeddedLog:
         self._turn = WriteTurn(path)
         self._lock = threading.Lock()
         self._appender: Appender | None = None
+        self._is_closed = False
 
     def identity(self) -> str:
         """Return the id that the file was given when it was made."""
@@ -154,6 +157,7 @@ class EmbeddedLog:
     def close(self) -> None:
         """Write what waits, then close the file."""
         with self._lock:
+            self._is_closed = True
             appender, self._appender = self._appender, None
         if appender is not None:
             appender.close()
@@ -168,19 +172,18 @@ class EmbeddedLog:
             size_bytes = sum(
                 check_size(record, record_bytes_max(record.topic)) for record in records
             )
+            return self._start_appender().submit(records, size_bytes, wait=wait)
         except OnhandError as error:
-            future: Future[list[Position]] = Future()
-            future.set_exception(error)
-            return future
-        return self._start_appender().submit(records, size_bytes, wait=wait)
+            return failed(error)
 
     def _start_appender(self) -> Appender:
         """Return the appender; most processes only read and never need its thread."""
-        if self._appender is None:
-            with self._lock:
-                if self._appender is None:
-                    self._appender = Appender(self._path, self._now_us, self._waiting_bytes_max)
-        return self._appender
+        with self._lock:
+            if self._is_closed:
+                raise closed()
+            if self._appender is None:
+                self._appender = Appender(self._path, self._now_us, self._waiting_bytes_max)
+            return self._appender
 
     def _states(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, TopicState]:
         with self._locked() as connection:

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from onhand.errors import LogUnavailable, OnhandError
-from onhand.log.base import NewRecord, Position, too_much_waits
+from onhand.errors import OnhandError
+from onhand.log.base import NewRecord, Position, closed, too_much_waits
 from onhand.log.embedded_file import WriteTurn, connect, no_topic, translate
 
 GROUP_RECORD_COUNT_MAX: Final = 10_000
@@ -89,7 +89,7 @@ class Appender:
                     return future
                 self._room.wait()
             if self._is_closed:
-                future.set_exception(LogUnavailable("The log is closed", "Open it again"))
+                future.set_exception(closed())
                 return future
             self._waiting_bytes += size_bytes
             self._queue.put(Waiting(records, future, size_bytes))

@@ -87,8 +87,10 @@ class WriteTurn:
             ) from error
 
     def close(self) -> None:
-        """Let go of the lock file."""
-        os.close(self._descriptor)
+        """Let go of the lock file; again is harmless."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def queued(self) -> Iterator[float]:

@@ -20,6 +20,8 @@ from onhand.log.base import (
     TopicPartition,
     check_size,
     chunked,
+    closed,
+    failed,
     now_us,
 )
 from onhand.log.kafka_append import KafkaAppender
@@ -33,7 +35,7 @@ from onhand.log.kafka_ends import (
 )
 from onhand.log.kafka_options import KafkaOptions, from_exception, is_passing
 from onhand.log.kafka_read import KafkaReader, to_record
-from onhand.log.kafka_topics import FRAMING_BYTES, create_missing, describe, warnings
+from onhand.log.kafka_topics import FRAMING_BYTES, create_missing, describe, has_leaders, warnings
 from onhand.log.topics import BY_NAME, TOPICS, record_bytes_max
 
 LOOK_S: Final = 0.02
@@ -56,6 +58,7 @@ class KafkaLog:
         self._now_us = now_us
         self._lock = threading.Lock()
         self._appender: KafkaAppender | None = None
+        self._is_closed = False
         self._bytes_max: dict[str, int] = {}
         try:
             self._admin = AdminClient(options.admin())
@@ -71,7 +74,7 @@ class KafkaLog:
     def ensure_topics(self, partition_count: int) -> list[str]:
         """Create the topics that are missing; return warnings about those that are unfit."""
         create_missing(self._admin, self._options, partition_count, len(self._metadata().brokers))
-        found = self._metadata().topics
+        found = self._wait_topics()
         try:
             configs = describe(self._admin, self._options, list(BY_NAME))
         except OnhandError as error:
@@ -178,24 +181,22 @@ class KafkaLog:
     def close(self) -> None:
         """Wait until what was appended is delivered or has failed."""
         with self._lock:
+            self._is_closed = True
             appender, self._appender = self._appender, None
         if appender is not None:
             appender.close()
 
     def _submit(self, records: Sequence[NewRecord], *, wait: bool) -> Future[list[Position]]:
-        future: Future[list[Position]] = Future()
-        if not records:
-            future.set_result([])
-            return future
         try:
             size_bytes = sum(check_size(r, self.record_bytes_max(r.topic)) for r in records)
             return self._start_appender().submit(records, size_bytes, wait=wait)
         except OnhandError as error:
-            future.set_exception(error)
-            return future
+            return failed(error)
 
     def _start_appender(self) -> KafkaAppender:
         with self._lock:
+            if self._is_closed:
+                raise closed()
             if self._appender is None:
                 self._appender = KafkaAppender(self._options)
             return self._appender
@@ -208,6 +209,18 @@ class KafkaLog:
             return self._admin.list_topics(timeout=self._options.request_timeout_s)
         except KafkaException as error:
             raise self._options.unavailable("does not answer") from error
+
+    def _wait_topics(self) -> Any:
+        """Wait until every topic is known with a leader for each partition; brokers gossip."""
+        deadline = time.monotonic() + self._options.request_timeout_s
+        wanted = [self._name(topic.name) for topic in TOPICS]
+        while True:
+            found = self._metadata().topics
+            if all(name in found and has_leaders(found[name]) for name in wanted):
+                return found
+            if time.monotonic() > deadline:
+                raise self._options.unavailable("does not bring up the topics that were created")
+            time.sleep(LOOK_S)
 
     def _offsets(
         self, partitions: Sequence[TopicPartition], spec: Any

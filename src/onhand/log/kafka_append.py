@@ -11,8 +11,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from onhand.errors import LogUnavailable, OnhandError
-from onhand.log.base import NewRecord, Position, too_much_waits
+from onhand.errors import OnhandError
+from onhand.log.base import NewRecord, Position, closed, too_much_waits
 from onhand.log.kafka_options import KafkaOptions, from_exception, translate
 
 POLL_S: Final = 0.1
@@ -98,7 +98,11 @@ class KafkaAppender:
     def submit(
         self, records: Sequence[NewRecord], size_bytes: int, *, wait: bool
     ) -> Future[list[Position]]:
-        """Send records, one at least; fails at once when too much waits and ``wait`` is False."""
+        """Send records; the future fails at once when too much waits and ``wait`` is False."""
+        if not records:
+            done: Future[list[Position]] = Future()
+            done.set_result([])
+            return done
         call = _Call(len(records), size_bytes + len(records) * RECORD_OVERHEAD_BYTES)
         try:
             call.session = self._enter(call, wait=wait)
@@ -142,7 +146,7 @@ class KafkaAppender:
                     raise too_much_waits(self._waiting_bytes)
                 self._room.wait()
             if self._is_closed:
-                raise LogUnavailable("The log is closed", "Open it again")
+                raise closed()
             if self._session.is_broken:
                 self._session.end()
                 self._session = self._start()

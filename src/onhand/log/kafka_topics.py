@@ -95,6 +95,13 @@ def describe(
     return found
 
 
+def has_leaders(topic: Any) -> bool:
+    """Tell from a topic's metadata whether every partition can be written."""
+    return bool(topic.partitions) and all(
+        partition.leader >= 0 for partition in topic.partitions.values()
+    )
+
+
 def warnings(
     topic: Topic, config: Configs, partition_count: int, replica_count: int
 ) -> Iterator[str]:
