@@ -1,0 +1,118 @@
+"""README.md is true: every command block in it is run, in order, as a stranger would."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import free_port
+from tests.deployments import Deployment, environment, wait_until
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+OWN_TERMINAL = "# in a terminal of its own\n"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Stranger:
+    """Someone who types what a document says, in a directory of their own."""
+
+    def __init__(self, scratch, ports):
+        self.scratch = scratch
+        self.ports = ports
+        self.terminals = []
+        self.environment = {
+            **environment(),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ONHAND_PORT": str(ports["8000"]),
+        }
+
+    def type(self, block):
+        """Run a block; answer what it printed. Ports are replaced by free ones."""
+        for written, port in self.ports.items():
+            block = block.replace(f":{written}", f":{port}").replace(
+                f"--port {written}", f"--port {port}"
+            )
+        if block.startswith(OWN_TERMINAL):
+            return self.open_terminal(block.removeprefix(OWN_TERMINAL))
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=self.scratch,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def open_terminal(self, block):
+        """Start a server as the block says, and wait until it can be used."""
+        port = re.search(r"--port (\d+)", block)
+        data = re.search(r"--data (\S+)", block)
+        server = Deployment(
+            self.scratch,
+            data=data[1] if data else "onhand-data",
+            port=int(port[1]) if port else self.ports["8000"],
+        )
+        with server.log_path.open("wb") as log:
+            server.process = subprocess.Popen(
+                f"exec {block}",
+                shell=True,
+                cwd=self.scratch,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.terminals.append(server)
+        server.wait_ready()
+        return server.said()
+
+    def close(self):
+        for server in self.terminals:
+            server.close()
+
+
+@pytest.fixture
+def stranger(tmp_path, broker):
+    ports = {"8000": free_port(), "8001": free_port(), "9092": broker.address.rsplit(":", 1)[1]}
+    someone = Stranger(tmp_path, ports)
+    yield someone
+    someone.close()
+
+
+def blocks(document):
+    return FENCE.findall((ROOT / document).read_text())
+
+
+@pytest.mark.kafka
+def test_every_command_of_the_readme_does_what_it_says(stranger):
+    """All blocks run in order; what the text claims of their answers holds."""
+    said = [stranger.type(block) for block in blocks("README.md")]
+    printed = "\n".join(said)
+    assert '"accepted":1,"rejected":[]' in said[1]
+    assert '"available":12' in said[1]
+    assert "2 accepted, 0 rejected" in printed
+    assert "Loaded 2 locations" in printed
+    assert "0 accepted, 1 rejected" in printed
+    assert "Alexanderplatz" in printed
+    assert ", 0 differences" in printed
+    assert "oh_" in said[-1]
+    server = stranger.terminals[0]
+    wait_until(lambda: server.on_hand("4006381333931", "berlin-1") == 9)
+
+
+def test_every_path_that_documents_name_exists():
+    """Links of README and docs lead somewhere, and the tour walks through real files."""
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+    tour = (ROOT / "README.md").read_text().partition("## Source tour")[2]
+    for path in re.findall(r"`((?:src|native|dataflows|tests)/[^`]*)`", tour):
+        assert any(ROOT.glob(path.rstrip("/"))), path
