@@ -160,6 +160,12 @@ def test_document_says_whether_a_location_was_set_up():
     assert listed["configured"] is False
 
 
+def test_listed_location_can_be_put_back():
+    """What a server lists is a body that it takes."""
+    made = location("a", "west")
+    assert parse_location("a", location_document(made)) == made
+
+
 def test_skus_are_judged_one_by_one():
     """Each wrong SKU of a list is named by its place."""
     assert parse_skus([{"sku": "a", "category": "c", "unit": "kg", "name": "A"}, {"sku": "b"}])

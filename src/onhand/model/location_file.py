@@ -102,14 +102,12 @@ def _parse(entry: object, before: Container[str]) -> Location:
         raise entry
     if not isinstance(entry, dict):
         raise InvalidInput("not a location", (FieldError("", "must be an object"),))
-    # What `GET /v1/locations` lists can be loaded again; `configured` is its note, not a field.
-    fields = {name: value for name, value in entry.items() if name != "configured"}
-    location_id = fields.get("id")
+    location_id = entry.get("id")
     if not isinstance(location_id, str):
         raise InvalidInput("not a location", (FieldError("/id", "is required, as text"),))
     if location_id in before:
         raise InvalidInput("not a location", (FieldError("/id", "stands in this file before"),))
-    return parse_location(location_id, fields)
+    return parse_location(location_id, entry)
 
 
 def _text(content: bytes) -> str:

@@ -203,7 +203,8 @@ def parse_location(
 ) -> Location:
     """Judge the body of ``PUT /v1/locations/{id}``.
 
-    The body may repeat the id, if it is the same.
+    The body may repeat the id, if it is the same, and ``configured``, which is ignored: what
+    ``GET /v1/locations`` lists can be changed and put back.
 
     Raises
     ------
@@ -213,8 +214,10 @@ def parse_location(
     if isinstance(body, dict) and "id" in body and body["id"] != location_id:
         error = FieldError(f"{pointer}/id", f"must be left out or {location_id!r}, as in the path")
         raise InvalidInput(what, (error,))
-    merged = {**body, "id": location_id} if isinstance(body, dict) else body
-    return build(Location, merged, pointer=pointer, what=what)
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name != "configured"}
+        body["id"] = location_id
+    return build(Location, body, pointer=pointer, what=what)
 
 
 def parse_skus(body: object) -> tuple[Sku, ...]:
