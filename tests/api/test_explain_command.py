@@ -1,0 +1,78 @@
+"""``onhand explain``, from the tables on this machine and from a server."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from onhand import cli
+from tests.deployments import Deployment
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    deployment = Deployment(tmp_path_factory.mktemp("explain"))
+    try:
+        deployment.start().wait_started()
+        now = datetime.now(UTC).isoformat()
+        shared = {"source": "dock", "occurred_at": now, "location": "store-1", "sku": "sku-1"}
+        status, answer = deployment.publish(
+            {"type": "receipt", "id": "r-1", "quantity": 12, **shared},
+            {"type": "adjustment", "id": "a-1", "delta": -2, "reason": "breakage", **shared},
+        )
+        assert (status, answer["accepted"]) == (202, 2)
+        yield deployment
+    finally:
+        deployment.close()
+
+
+@pytest.fixture(params=["tables", "server"])
+def explain(request, running, capsys):
+    where = {
+        "tables": ("--data", str(running.data)),
+        "server": ("--url", running.url),
+    }[request.param]
+
+    def run(*arguments):
+        code = cli.run(["explain", *arguments, *where])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_terms_and_events_are_shown(explain):
+    """The numbers that make up available, then the events, newest first."""
+    code, out, _ = explain("sku-1", "store-1")
+    assert code == 0
+    assert "10 on hand - 0 reserved - 0 safety stock = 10 available (in)" in out
+    rows = [line.split("\t") for line in out.splitlines() if "\t" in line]
+    assert [row[1:6] for row in rows] == [
+        ["type", "quantity", "effect", "source", "id"],
+        ["adjustment", "-2", "on_hand", "dock", "a-1"],
+        ["receipt", "12", "on_hand", "dock", "r-1"],
+    ]
+
+
+def test_a_program_gets_json(explain):
+    """One document with the terms and the events."""
+    code, out, _ = explain("sku-1", "store-1", "--json", "--limit", "1")
+    document = json.loads(out)
+    assert code == 0
+    assert document["terms"]["on_hand"] == 10
+    assert [item["id"] for item in document["items"]] == ["a-1"]
+
+
+@pytest.mark.parametrize("cell", [("sku-2", "store-1"), ("sku-1", "nowhere")])
+def test_an_unknown_cell_is_said(explain, cell):
+    """A SKU or location that nobody has named fails with words."""
+    code, _, err = explain(*cell)
+    assert code == 1
+    assert err.startswith("onhand: ")
+
+
+def test_without_tables_or_server_the_message_says_so(tmp_path, capsys):
+    """Nothing runs: exit code 1, and a line about it."""
+    assert cli.run(["explain", "a", "b", "--data", str(tmp_path / "none")]) == 1
+    assert cli.run(["explain", "a", "b", "--url", "http://127.0.0.1:9"]) == 1
+    assert "does not answer" in capsys.readouterr().err
