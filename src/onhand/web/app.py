@@ -1,0 +1,71 @@
+"""The application: routes and how their failures are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+)
+
+from onhand.web import availability, events, explain, operating, setup, stream
+from onhand.web.problem import ProblemCode, ProblemError, problem_of
+
+if TYPE_CHECKING:
+    from onhand.web.services import Services
+
+READ_ROUTES: Final = (
+    availability.read_availability,
+    availability.query_availability,
+    availability.read_nearby,
+    stream.follow_availability,
+    explain.explain_availability,
+    operating.healthz,
+    operating.readyz,
+    operating.metrics,
+    operating.openapi_json,
+    operating.docs,
+)
+WRITE_ROUTES: Final = (
+    events.post_events,
+    setup.put_location,
+    setup.list_locations,
+    setup.put_skus,
+    setup.put_safety_stock,
+)
+
+
+def build_app(services: Services, *, reads_only: bool) -> Litestar:
+    """Build the framework's application on a process's services."""
+    routes = READ_ROUTES if reads_only else (*READ_ROUTES, *WRITE_ROUTES)
+    return Litestar(
+        route_handlers=list(routes),
+        openapi_config=None,  # Ours is made of the same types; see onhand.web.openapi.
+        exception_handlers={Exception: answer_failure},
+        state=State({"services": services}),
+        request_max_body_size=None,  # The front has read the body, within the limit.
+        logging_config=None,
+    )
+
+
+def answer_failure(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Turn any exception of a handler into a problem."""
+    reply = _problem(error).reply()
+    return Response(reply.body, status_code=reply.status, headers=dict(reply.headers))
+
+
+def _problem(error: Exception) -> ProblemError:
+    if isinstance(error, MethodNotAllowedException):
+        allow = (error.headers or {}).get("allow", "")
+        return ProblemError(
+            ProblemCode.METHOD_NOT_ALLOWED, f"This path takes {allow}.", headers=[("allow", allow)]
+        )
+    if isinstance(error, NotFoundException):
+        return ProblemError(ProblemCode.NOT_FOUND, "No route of this server has this path.")
+    if isinstance(error, HTTPException) and error.status_code < 500:  # noqa: PLR2004 - of HTTP
+        return ProblemError(ProblemCode.INVALID_REQUEST, error.detail)
+    return problem_of(error)

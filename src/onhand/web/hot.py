@@ -1,0 +1,148 @@
+"""The front of the server: hot routes answered at once, all others handed to the framework.
+
+A single read is over in a few microseconds, which is less than a framework needs to find the
+handler for it. So reads, queries and posted events are dispatched here by hand. The framework
+knows the same routes, for the published schema; their answers come from the same functions.
+"""
+
+from __future__ import annotations
+
+import signal
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from onhand.web.body import read_body
+from onhand.web.bridge import call_asgi
+from onhand.web.problem import problem_of
+from onhand.web.reply import JSON_HEADERS
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from litestar import Litestar
+
+    from onhand.web.reply import Reply
+    from onhand.web.rsgi import HTTPProtocol, Scope
+    from onhand.web.services import Services
+
+READ_PREFIX: Final = "/v1/availability/"
+READ_ROUTE: Final = "/v1/availability/{sku}"
+QUERY_ROUTE: Final = "/v1/availability/query"
+EVENTS_ROUTE: Final = "/v1/events"
+
+NOT_A_SKU: Final = frozenset({"query", "stream"})
+"""What stands where a SKU would; a SKU of that name is read by a query."""
+
+ABOUT_A_SKU: Final = ("/nearby", "/explain")
+_PREFIX_LENGTH: Final = len(READ_PREFIX)
+
+
+class Front:
+    """The application as the server calls it, one a process.
+
+    Parameters
+    ----------
+    services
+        What this process works with; started and stopped here.
+    app
+        The framework's application on them.
+    """
+
+    def __init__(self, services: Services, app: Litestar) -> None:
+        self._services = services
+        self._app = app
+        self._reads = services.reads
+        self._read_ok = services.requests.counter("GET", READ_ROUTE, 200)
+        self._read_seconds = services.page.histogram("onhand_read_seconds", READ_ROUTE)
+        self._query_seconds = services.page.histogram("onhand_read_seconds", QUERY_ROUTE)
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start what runs beside requests, before the first of them."""
+        loop.run_until_complete(self._services.start())
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop it, after the last request."""
+        loop.run_until_complete(self._services.stop())
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Answer one request."""
+        path = scope.path
+        if path.startswith(READ_PREFIX):
+            rest = path[_PREFIX_LENGTH:]
+            if scope.method == "GET":
+                if rest not in NOT_A_SKU and not ("/" in rest and rest.endswith(ABOUT_A_SKU)):
+                    self._read(rest, scope, protocol)
+                    return
+            elif rest == "query" and scope.method == "POST":
+                await self._query(scope, protocol)
+                return
+        elif path == EVENTS_ROUTE and scope.method == "POST" and self._services.publishing:
+            await self._events(scope, protocol)
+            return
+        await self._framework(scope, protocol, path)
+
+    def _read(self, sku: str, scope: Scope, protocol: HTTPProtocol) -> None:
+        begun_s = perf_counter()
+        try:
+            body = self._reads.read(sku, scope.query_string, scope.headers.get("authorization"))
+        except Exception as error:  # noqa: BLE001 - every failure is told as a problem
+            self._reply(protocol, "GET", READ_ROUTE, problem_of(error).reply())
+            return
+        protocol.response_bytes(200, JSON_HEADERS, body)
+        self._read_ok.add()
+        self._read_seconds.observe(perf_counter() - begun_s)
+
+    async def _query(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        try:
+            sent = await read_body(scope, protocol, self._services.body_bytes_max)
+            begun_s = perf_counter()
+            reply = self._reads.query(sent, scope.headers.get("authorization"))
+            self._query_seconds.observe(perf_counter() - begun_s)
+        except Exception as error:  # noqa: BLE001 - every failure is told as a problem
+            reply = problem_of(error).reply()
+        self._reply(protocol, "POST", QUERY_ROUTE, reply)
+
+    async def _events(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        headers = scope.headers
+        try:
+            self._services.publisher.authorize(headers.get("authorization"))
+            sent = await read_body(scope, protocol, self._services.body_bytes_max)
+            reply = await self._services.publisher.publish(
+                sent, headers.get("content-type"), scope.query_string
+            )
+        except Exception as error:  # noqa: BLE001 - every failure is told as a problem
+            reply = problem_of(error).reply()
+        self._reply(protocol, "POST", EVENTS_ROUTE, reply)
+
+    async def _framework(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
+        method = scope.method
+        try:
+            body = await read_body(scope, protocol, self._services.body_bytes_max)
+        except Exception as error:  # noqa: BLE001 - every failure is told as a problem
+            self._reply(protocol, method, "unmatched", problem_of(error).reply())
+            return
+        # Its own failures are answers too: the application turns every exception into a problem.
+        status, route = await call_asgi(
+            self._app, scope, protocol, path=_one_step_a_sku(path), body=body
+        )
+        self._services.requests.count(method, route, status)
+
+    def _reply(self, protocol: HTTPProtocol, method: str, route: str, reply: Reply) -> None:
+        protocol.response_bytes(reply.status, reply.headers, reply.body)
+        self._services.requests.count(method, route, reply.status)
+
+    def _terminate(self) -> None:
+        # Streams have no end of their own, and the server waits for every answer to end. Its own
+        # handler has only the other signal now, to which it does the same.
+        self._services.end_streams()
+        signal.raise_signal(signal.SIGINT)
+
+
+def _one_step_a_sku(path: str) -> str:
+    """Quote a SKU within a path again: decoded, one that holds a slash would be two steps."""
+    if not path.startswith(READ_PREFIX) or not path.endswith(ABOUT_A_SKU):
+        return path
+    sku, _, rest = path[_PREFIX_LENGTH:].rpartition("/")
+    return f"{READ_PREFIX}{quote(sku, safe='')}/{rest}"

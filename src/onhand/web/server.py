@@ -1,0 +1,100 @@
+"""Run the server: worker processes that each answer on the same port.
+
+Start reading at :class:`onhand.web.hot.Front`, which every request meets first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+
+from onhand.logging import configure_logging, get_logger
+
+if TYPE_CHECKING:
+    from onhand.settings import Settings
+    from onhand.web.hot import Front
+
+CONNECTIONS_MAX: Final = 4_096
+"""Of one worker; more wait to be accepted."""
+
+BACKLOG: Final = 2_048
+STOP_S_MAX: Final = 5
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+# The server's own records go where ours go; it would set up a format of its own.
+_SERVER_LOGGING: Final[dict[str, Any]] = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
+
+log = get_logger(__name__)
+
+
+def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT; call it in the main thread of a process with one thread.
+
+    Workers are children in this process's group and end with it, whatever ends it. One that dies
+    is replaced.
+
+    Parameters
+    ----------
+    reads_only
+        Serve reads alone, as storefront workers do.
+    workers
+        Worker processes; each takes its share of the connections.
+
+    Raises
+    ------
+    SystemExit
+        When a worker cannot start, or keeps dying; it has said why.
+    """
+    server = Granian(
+        "onhand",
+        address=settings.host.strip("[]"),
+        port=settings.port,
+        interface=Interfaces.RSGI,
+        workers=workers,
+        loop=Loops.auto,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS_MAX,
+        log_level=LogLevels.warning,
+        log_dictconfig=_SERVER_LOGGING,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_S_MAX,
+    )
+    log.info("serving", host=settings.host, port=settings.port, workers=workers)
+    loader: Any = partial(load_front, settings, reads_only=reads_only, parent=os.getpid())
+    server.serve(target_loader=loader, wrap_loader=False)
+
+
+def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
+    """Build the application in a worker process."""
+    _end_with(parent)
+    configure_logging(settings.log_format, settings.log_level)
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    # Imported here: the parent process needs none of it.
+    from onhand.web.app import build_app  # noqa: PLC0415
+    from onhand.web.hot import Front  # noqa: PLC0415
+    from onhand.web.services import Services  # noqa: PLC0415
+
+    services = Services(settings, reads_only=reads_only)
+    return Front(services, build_app(services, reads_only=reads_only))
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this worker when its parent is killed."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,118 @@
+"""What one server process works with, started before its first request and stopped after its last.
+
+Everything that opens files, threads or connections is made here, in the worker process itself:
+none of it survives a fork.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from onhand.identity import open_identity
+from onhand.ledger import Authenticator, SetupStore, TokenStore, open_ledger
+from onhand.log.open import open_log
+from onhand.metrics import Page, metrics_directory
+from onhand.table.directory import TableDirectory
+from onhand.table.reader import TableReader
+from onhand.web.availability import Reads
+from onhand.web.events import Publisher
+from onhand.web.readiness import ReadinessCheck
+from onhand.web.readside import ReadSide
+from onhand.web.stream import Streams
+
+if TYPE_CHECKING:
+    from onhand._native.metrics import Counter
+    from onhand.settings import Settings
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may keep the interpreter to itself while a request waits for it."""
+
+
+class RequestCounter:
+    """Counts answers by method, route and status."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+
+    def counter(self, method: str, route: str, status: int) -> Counter:
+        """Return the counter of one kind of answer."""
+        key = (method, route, status)
+        found = self._counters.get(key)
+        if found is None:
+            found = self._page.counter("onhand_http_requests_total", method, route, str(status))
+            self._counters[key] = found
+        return found
+
+    def count(self, method: str, route: str, status: int) -> None:
+        """Count one answer."""
+        known = method if method in _METHODS else "other"
+        self.counter(known, route, status).add()
+
+
+class Services:
+    """The services of one process.
+
+    Parameters
+    ----------
+    settings
+        What the deployment was told.
+    reads_only
+        Whether this process only serves reads.
+
+    Raises
+    ------
+    OnhandError
+        When the ledger or the log cannot be opened.
+    """
+
+    def __init__(self, settings: Settings, *, reads_only: bool) -> None:
+        self.settings = settings
+        self.publishing = not reads_only
+        self.body_bytes_max = settings.body_bytes_max
+        cluster_id = open_identity(settings.data).id
+        self.ledger = open_ledger(settings, cluster_id=cluster_id)
+        self.log = open_log(settings)
+        self.setup_store = SetupStore(self.ledger)
+        tokens = None if settings.no_auth else TokenStore(self.ledger)
+        self.authenticator = Authenticator(tokens)
+        tables = TableDirectory(settings.table_dir, cluster_id)
+        tables.prepare()
+        role = "storefront" if reads_only else "serve"
+        self.page = Page(metrics_directory(settings.table_dir, cluster_id), role)
+        self.requests = RequestCounter(self.page)
+        reader = TableReader(settings.table_dir, cluster_id, low_stock=settings.low_stock)
+        self.side = ReadSide(reader, self.setup_store)
+        preparation = timedelta(minutes=settings.pickup_ready_minutes)
+        self.reads = Reads(self.side, self.authenticator, preparation)
+        self.streams = Streams(self.side, self.page)
+        self.publisher = Publisher(settings, self.log, self.side, self.authenticator, self.page)
+        create = settings.kafka_partition_count if self.publishing else None
+        self.readiness = ReadinessCheck(self.log, self.side, create)
+
+    async def start(self) -> None:
+        """Start what runs beside requests."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self.authenticator.start()
+        await self.side.start()
+        self.streams.start()
+        self.readiness.start()
+
+    async def stop(self) -> None:
+        """Stop everything, in the reverse order."""
+        await self.readiness.stop()
+        await self.streams.stop()
+        await self.side.stop()
+        self.authenticator.close()
+        self.log.close()
+        self.ledger.close()
+        self.page.close()
+
+    def end_streams(self) -> None:
+        """Let every stream end, so that the server can."""
+        self.streams.end_all()
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
