@@ -5,9 +5,10 @@ A header that forces nothing sends a record the Python way, which is the definit
 
 import json
 import random
+from datetime import timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onhand._native.decode import Decoder
@@ -49,8 +50,10 @@ numbers = st.one_of(
     st.sampled_from([2**31 - 1, 2**31, -(2**31) + 1, -(2**31), 10**10, 2**63, 10**25]),
     st.sampled_from([1.0, 0.5, 1e300, -0.0, 1e22]),
 )
+# RFC 3339 writes whole minutes; named zones of long ago have offsets in seconds.
+offsets = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 times = st.one_of(
-    st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat()),
+    st.datetimes(timezones=offsets).map(lambda moment: moment.isoformat()),
     st.sampled_from([
         OCCURRED_AT, "2026-03-29T12:30:00Z", "2026-03-29t12:30:00z", "2026-03-29T12:30:60Z",
         "2026-03-29T23:59:60Z", "2026-03-29T12:30:00", "2026-03-29 12:30:00Z",
@@ -124,6 +127,7 @@ def _has_surrogate(value):
     return False
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # The tables of Unicode load once.
 @given(st.lists(near_events(), min_size=1, max_size=3), st.sampled_from([0, LEDGER]))
 def test_near_events_decode_alike(values, partition):
     """Events that are right, nearly right and oddly written give the same batch both ways."""
