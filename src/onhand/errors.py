@@ -136,3 +136,21 @@ class CheckpointInvalid(OnhandError):
     """A checkpoint is torn, of another format, or of another cluster."""
 
     code = "checkpoint_invalid"
+
+
+class LedgerSequenceGap(OnhandError):
+    """The order ledger's events skip a sequence, so something handed over would be lost.
+
+    ``expected`` is the sequence that comes next, ``found`` the one that came.
+    """
+
+    code = "ledger_sequence_gap"
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"The ledger's events go on with sequence {found} where {expected} comes next",
+            "The topic stock.ledger lacks records: restore them, or start from a checkpoint taken "
+            "after them",
+        )
+        self.expected = expected
+        self.found = found

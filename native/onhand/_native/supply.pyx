@@ -4,6 +4,7 @@ Whole batches cross here, and statuses come back: :class:`StatusError` carries w
 onhand.table.supply puts it into words.
 """
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_READ,
@@ -155,6 +156,7 @@ class StatusError(Exception):
         self.found = found
 
 
+@cython.final
 cdef class _Column:
     """A contiguous buffer of records, held for as long as this lives."""
 
@@ -173,6 +175,7 @@ cdef inline oh_header_t *header_of(oh_supply_t *supply) noexcept nogil:
     return supply.store.header
 
 
+@cython.final
 cdef class SupplyTable:
     """A store with its private state; one thread at a time.
 
