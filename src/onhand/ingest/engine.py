@@ -10,14 +10,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import structlog
-
 from onhand.errors import LogUnavailable, OffsetOutOfRange
-from onhand.ingest.decode import Window, decode_batch
 from onhand.ingest.dead_letters import dead_letter
+from onhand.ingest.decode import Window, decode_batch
 from onhand.ingest.sink import shard_key
 from onhand.log.base import NewRecord
 from onhand.log.topics import CLAIMS, EVENT_TOPICS, LEDGER
+from onhand.logging import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +28,13 @@ if TYPE_CHECKING:
     from onhand.model.batch import Batch
     from onhand.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CONGESTION_BATCHES_MAX = 16
 """Batches between the lanes and the shards. Bytewax bounds no queue inside an epoch; this does."""
 
 OUTPUT_RETRY_S = 1.0
+HOUR_US = 3_600_000_000
 
 
 class Engine:
@@ -50,6 +50,8 @@ class Engine:
         The flow's partitions; a partition's index is its place here and never changes.
     shards
         The loaded shards, all of them in this process.
+    starts
+        For each shard, the offset it resumes each partition at.
     metrics
         Counters of what was read and refused.
     clock
@@ -62,6 +64,7 @@ class Engine:
         event_log: EventLog,
         partitions: Sequence[TopicPartition],
         shards: Sequence[Shard],
+        starts: Sequence[Sequence[int]],
         metrics: IngestMetrics,
         clock: Callable[[], int],
     ) -> None:
@@ -69,7 +72,7 @@ class Engine:
         self.shards = list(shards)
         self.clock = clock
         self.stopping = threading.Event()
-        self.lane_count = min(settings.worker_count, len(partitions))
+        self.lane_count = lane_count(settings, partitions)
         self.poll_record_count_max = settings.poll_record_count_max
         self._log = event_log
         self._metrics = metrics
@@ -78,20 +81,28 @@ class Engine:
         self._ledger_partitions = frozenset(
             index for index, (topic, _) in enumerate(partitions) if topic == LEDGER
         )
+        self._checkpoint_count = 0
         self._in_flight = 0
         self._in_flight_lock = threading.Lock()
         self._readers: list[LogReader] = []
+        # Every shard is given every record from here on and skips what it has applied.
+        self._starts = [min(offsets) for offsets in zip(*starts, strict=True)]
 
     def stop(self) -> None:
         """Let the lanes end; the shards then write their last checkpoints."""
         self.stopping.set()
+
+    def close(self) -> None:
+        """Let go of every table, once the flow has ended."""
+        for shard in self.shards:
+            shard.close()
 
     # -- lanes ---------------------------------------------------------------------------------
 
     def open_reader(self, lane: int) -> LogReader:
         """Open the reader of one lane at the offsets that every shard has applied."""
         start = {
-            partition: min(shard.supply.applied_offset(index) for shard in self.shards)
+            partition: self._starts[index]
             for index, partition in enumerate(self._partitions)
             if index % self.lane_count == lane
         }
@@ -122,8 +133,8 @@ class Engine:
     def window(self) -> Window:
         """Return the rules of time as of now: the settings and what the shards still remember."""
         return Window(
-            late_us=self.settings.late_window_us,
-            count_us=self.settings.count_window_us,
+            late_us=self.settings.late_us,
+            count_us=self.settings.count_us,
             ids_since_us=max(shard.supply.ids_since_us for shard in self.shards),
             counts_since_us=max(shard.supply.counts_since_us for shard in self.shards),
         )
@@ -137,7 +148,7 @@ class Engine:
         batch.next_offsets = poll.next_offsets
         batch.progress_us = poll.progress_us
         batch.lag_events = poll.lag_events
-        self._metrics.count_batch(batch)
+        self._metrics.count_judged(batch)
         if batch.rejects or batch.claims:
             self._divert(poll.raw, batch)
         item = (poll.lane, batch)
@@ -160,14 +171,27 @@ class Engine:
             else:
                 return
 
-    def commit(self) -> None:
-        """Tell the log's consumer group what is in a checkpoint, for operators' tools."""
-        for reader in self._readers:
-            offsets = {
-                partition: min(s.supply.checkpointed_offset(self._index[partition]) for s in self.shards)
-                for partition in reader.next_offsets()
-            }
-            reader.commit(offsets)
+    def after_poll(self, reader: LogReader) -> None:
+        """Tell the log's consumer group what checkpoints hold, for operators' tools.
+
+        Also lets an embedded log drop what is old and in every checkpoint.
+        """
+        checkpointed = sum(shard.checkpoint_count for shard in self.shards)
+        if checkpointed == self._checkpoint_count:
+            return
+        self._checkpoint_count = checkpointed
+        durable = {
+            partition: min(shard.supply.checkpointed_offset(index) for shard in self.shards)
+            for partition, index in self._index.items()
+        }
+        reader.commit({each: durable[each] for each in reader.next_offsets()})
+        retention_us = self.settings.log_retention_hours * HOUR_US
+        self._log.prune(self.clock() - retention_us, durable)
+
+
+def lane_count(settings: Settings, partitions: Sequence[TopicPartition]) -> int:
+    """Return how many readers share the partitions: one for each worker that gets any."""
+    return min(settings.worker_count, len(partitions))
 
 
 def _claim(raw: RawBatch, index: int) -> NewRecord:
@@ -182,9 +206,7 @@ def _claim(raw: RawBatch, index: int) -> NewRecord:
     )
 
 
-def choose_partitions(
-    event_log: EventLog, known: Sequence[TopicPartition]
-) -> list[TopicPartition]:
+def choose_partitions(event_log: EventLog, known: Sequence[TopicPartition]) -> list[TopicPartition]:
     """List the flow's partitions: those a checkpoint knows keep their places, new ones follow."""
     present = event_log.partitions((*EVENT_TOPICS, LEDGER))
     return [*known, *sorted(set(present) - set(known))]
@@ -194,8 +216,8 @@ def start_offsets(
     event_log: EventLog,
     partitions: Sequence[TopicPartition],
     checkpointed: Mapping[TopicPartition, int],
-) -> dict[TopicPartition, int]:
-    """Decide where to resume each partition.
+) -> list[int]:
+    """Decide where to resume each partition, in their order.
 
     Raises
     ------
@@ -204,7 +226,7 @@ def start_offsets(
     """
     begins = event_log.begin_offsets(partitions)
     ends = event_log.end_offsets(partitions)
-    start = {}
+    starts = []
     for partition in partitions:
         offset = checkpointed.get(partition, begins[partition])
         name = f"{partition[0]}[{partition[1]}]"
@@ -221,5 +243,5 @@ def start_offsets(
                 "it is not the log that this data directory was filled from",
                 "Point --kafka or --data at the log they belong to",
             )
-        start[partition] = offset
-    return start
+        starts.append(offset)
+    return starts

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import structlog
 from bytewax._bytewax import cluster_main
 
 from onhand.dataflows.availability import get_flow
+from onhand.ingest.opening import open_engine
+from onhand.logging import get_logger
+from onhand.supervise import command, environment_of, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onhand.ingest.engine import Engine
+    from onhand.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+COMPANION_STOP_S_MAX = 5.0
+RESTART_S = 1.0
 STOP_S_MAX = 18.0
 """A clean stop writes a checkpoint; past this the process ends without, which loses only time."""
 
@@ -41,6 +47,75 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
         timer.start()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def run_ingest(settings: Settings) -> None:
+    """Run the flow, and the process that tells of changes, until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    OnhandError
+        Ingest cannot start, or cannot go on; nothing that was acknowledged is lost.
+    """
+    stopping = threading.Event()
+    stop_on_signal(stopping.set)
+    with open_engine(settings) as engine, Companion("changes", settings):
+        watch(stopping, engine)
+        run_flow(engine)
+
+
+def watch(stopping: threading.Event, engine: Engine) -> None:
+    """Stop the engine when the process is told to stop."""
+
+    def wait() -> None:
+        stopping.wait()
+        engine.stop()
+
+    threading.Thread(target=wait, name="stop", daemon=True).start()
+
+
+class Companion:
+    """An ``onhand`` command that runs beside this process, is started again, and ends with it.
+
+    Parameters
+    ----------
+    name
+        The command.
+    settings
+        What it is told.
+    """
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self._argv = command(name)
+        self._environment = environment_of(settings)
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        # One thread starts it every time: it is told to end when that thread does.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, politely at first."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+        self._thread.join(COMPANION_STOP_S_MAX)
+        if process is not None and process.poll() is None:
+            process.kill()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._process = spawn(self._argv, self._environment)
+            if self._stopping.is_set():
+                self._process.terminate()
+            code = self._process.wait()
+            if not self._stopping.wait(RESTART_S):
+                log.warning("companion_ended", command=self._argv[-1], exit_code=code)
 
 
 def run_flow(engine: Engine) -> None:

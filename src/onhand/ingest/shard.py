@@ -8,19 +8,23 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import structlog
-
 from onhand.errors import OnhandError, TableFull
+from onhand.logging import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from onhand.ingest.metrics import IngestMetrics
     from onhand.model.batch import Batch
-    from onhand.table.supply import Image, Supply
+    from onhand.settings import Settings
+    from onhand.table.supply import Applied, Image, Supply
 
-log = structlog.get_logger(__name__)
+    WriteCheckpoint = Callable[[Image, int], None]
 
-CHECKPOINT_WAIT_S_MAX = 60.0
+log = get_logger(__name__)
+
+IDS_MARGIN_US = 120_000_000
+"""Ids are kept this much longer than ``late_window``: clocks may run 60 s ahead."""
 
 
 class Checkpointer:
@@ -32,7 +36,7 @@ class Checkpointer:
         Writes one image and returns once it is on disk.
     """
 
-    def __init__(self, write: Callable[[Image], None]) -> None:
+    def __init__(self, write: WriteCheckpoint) -> None:
         self._write = write
         self._thread: threading.Thread | None = None
         self._error: OnhandError | OSError | None = None
@@ -42,9 +46,11 @@ class Checkpointer:
         """Whether an image is still on its way to disk."""
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, image: Image) -> None:
+    def start(self, image: Image, change_seq: int) -> None:
         """Begin to write an image; none may be on its way."""
-        self._thread = threading.Thread(target=self._run, args=(image,), name="checkpoint")
+        self._thread = threading.Thread(
+            target=self._run, args=(image, change_seq), name="checkpoint"
+        )
         self._thread.start()
 
     def take_outcome(self) -> bool | None:
@@ -62,12 +68,12 @@ class Checkpointer:
     def wait(self) -> bool | None:
         """Wait for the image on its way, if any, and return its outcome."""
         if self._thread is not None:
-            self._thread.join(CHECKPOINT_WAIT_S_MAX)
+            self._thread.join()
         return self.take_outcome()
 
-    def _run(self, image: Image) -> None:
+    def _run(self, image: Image, change_seq: int) -> None:
         try:
-            self._write(image)
+            self._write(image, change_seq)
         except (OnhandError, OSError) as error:
             # The table goes on with the checkpoint before; a metric and a log line tell of it.
             self._error = error
@@ -80,45 +86,44 @@ class Shard:
     ----------
     supply
         The table, loaded, not yet visible to readers unless its targets are reached.
+    starts
+        Per partition index, the offset this shard resumes at: the log may begin above 0.
     targets
         Per partition index, the next offset that must be applied before readers may see this
         generation: nobody promises from the past.
     publish
         Makes this generation the one that readers open; called once.
     write_checkpoint
-        Puts an image on disk; called in another thread.
+        Puts an image, taken at a change sequence, on disk; called in another thread.
     """
 
     def __init__(
         self,
         supply: Supply,
         *,
-        lane_count: int,
+        starts: Sequence[int],
         targets: Mapping[int, int],
+        lane_count: int,
+        settings: Settings,
+        metrics: IngestMetrics,
         clock: Callable[[], int],
-        checkpoint_interval_us: int,
         publish: Callable[[], None],
-        write_checkpoint: Callable[[Image], None],
-        on_durable: Callable[[], None],
+        write_checkpoint: WriteCheckpoint,
     ) -> None:
         self.supply = supply
-        self._clock = clock
+        self.is_published = False
+        self.checkpoint_count = 0
+        self._next_offsets = list(starts)
         self._targets = dict(targets)
         self._lane_progress_us = [0] * lane_count
         self._lane_lag_events = [0] * lane_count
+        self._interval_us = int(settings.checkpoint_interval_s * 1e6)
+        self._late_us = settings.late_us
+        self._metrics = metrics
+        self._clock = clock
         self._publish = publish
-        self._is_published = False
-        self._checkpoint_interval_us = checkpoint_interval_us
         self._checkpoint_us = clock()
         self._checkpointer = Checkpointer(write_checkpoint)
-        self._on_durable = on_durable
-        self._finished = False
-        self._publish_when_caught_up()
-
-    @property
-    def is_published(self) -> bool:
-        """Whether readers see this generation."""
-        return self._is_published
 
     def write(self, lane: int, batch: Batch) -> None:
         """Apply one batch and do what has become due.
@@ -128,56 +133,72 @@ class Shard:
         TableFull
             The batch does not fit, and no checkpoint can make room; nothing of it is applied.
         """
-        try:
-            applied = self.supply.apply(batch)
-        except TableFull:
-            self._make_room()
-            applied = self.supply.apply(batch)
-        now_us = self._clock()
+        applied = self._apply(batch)
         self._lane_progress_us[lane] = batch.progress_us
         self._lane_lag_events[lane] = batch.lag_events
+        for partition, offset in batch.next_offsets.items():
+            self._next_offsets[partition] = offset
+        now_us = self._clock()
         self.supply.stamp(
             heartbeat_us=now_us,
             as_of_us=min(self._lane_progress_us),
             lag_events=sum(self._lane_lag_events),
         )
-        if applied.events:
-            self.supply.observe_visible(batch, now_us)
-        if not self._is_published:
+        if not self.is_published:
             self._publish_when_caught_up()
+        if applied.events or applied.duplicates:
+            self._metrics.count_applied(batch, applied, now_us)
         self._checkpoint_when_due(now_us)
 
     def finish(self) -> None:
-        """Write a last checkpoint and wait until it is on disk."""
-        if self._finished:
-            return
-        self._finished = True
+        """Write a last checkpoint and wait until it is on disk; failing that, say so."""
         self._settle(self._checkpointer.wait())
-        self._checkpointer.start(self.supply.freeze())
+        self._start_checkpoint()
         self._settle(self._checkpointer.wait())
 
+    def close(self) -> None:
+        """Let go of the table once nothing writes it to disk any more."""
+        self._checkpointer.wait()
+        self.supply.close()
+
+    def _apply(self, batch: Batch) -> Applied:
+        try:
+            return self.supply.apply(batch)
+        except TableFull:
+            # Room comes from checkpoints alone: the first announces what the second forgets.
+            for _ in range(2):
+                self._settle(self._checkpointer.wait())
+                self._start_checkpoint()
+            self._settle(self._checkpointer.wait())
+            return self.supply.apply(batch)
+
     def _publish_when_caught_up(self) -> None:
-        if all(self.supply.applied_offset(p) >= end for p, end in self._targets.items()):
+        if all(self._next_offsets[p] >= end for p, end in self._targets.items()):
             self._publish()
-            self._is_published = True
+            self.is_published = True
 
     def _checkpoint_when_due(self, now_us: int) -> None:
         self._settle(self._checkpointer.take_outcome())
         if self._checkpointer.is_writing:
             return
-        overdue = now_us - self._checkpoint_us >= self._checkpoint_interval_us
-        if overdue or self.supply.needs_checkpoint():
+        if now_us - self._checkpoint_us >= self._interval_us or self.supply.needs_checkpoint():
             self._checkpoint_us = now_us
-            self._checkpointer.start(self.supply.freeze())
+            self._start_checkpoint()
 
-    def _settle(self, outcome: bool | None) -> None:  # noqa: FBT001
+    def _start_checkpoint(self) -> None:
+        change_seq = self.supply.statistics().change_seq
+        self._checkpointer.start(self._freeze(), change_seq)
+
+    def _freeze(self) -> Image:
+        began_us = self._clock()
+        expired_us = began_us - self._late_us - IDS_MARGIN_US if self._late_us >= 0 else 0
+        image = self.supply.freeze(expired_us)
+        self._metrics.count_pause((self._clock() - began_us) / 1e6)
+        return image
+
+    def _settle(self, outcome: bool | None) -> None:  # noqa: FBT001 - what a checkpoint came to
         if outcome:
             self.supply.forget()
-            self._on_durable()
-
-    def _make_room(self) -> None:
-        """Two checkpoints in a row: the first announces what the second may forget."""
-        for _ in range(2):
-            self._settle(self._checkpointer.wait())
-            self._checkpointer.start(self.supply.freeze())
-        self._settle(self._checkpointer.wait())
+            self.checkpoint_count += 1
+        elif outcome is False:
+            self._metrics.count_failed_checkpoint()

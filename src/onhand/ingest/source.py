@@ -55,6 +55,7 @@ class Lane(StatefulSourcePartition[Poll, None]):
         if self._engine.is_congested():
             return []
         raw = self._reader.poll(self._engine.poll_record_count_max, 0.0)
+        self._engine.after_poll(self._reader)
         now_us = self._engine.clock()
         if not raw.values and now_us - self._told_us < TICK_US:
             return []

@@ -115,7 +115,12 @@ class Checkpoints:
         return None
 
     def write(
-        self, image: Image, *, partitions: Sequence[tuple[str, int]], created_us: int
+        self,
+        image: Image,
+        *,
+        partitions: Sequence[tuple[str, int]],
+        created_us: int,
+        changes_since: int = 0,
     ) -> Checkpoint:
         """Put an image on disk and return once it is durable; the image is released in any case.
 
@@ -125,6 +130,8 @@ class Checkpoints:
             The flow's list of (topic, partition), in the order of the image's offsets.
         created_us
             Now; names the day that is archived.
+        changes_since
+            The sequence up to which changes had been published when the image was taken.
 
         Raises
         ------
@@ -132,7 +139,7 @@ class Checkpoints:
             The disk is full or fails. The checkpoints before are untouched.
         """
         try:
-            meta = self._meta(image, partitions, created_us)
+            meta = self._meta(image, partitions, created_us, changes_since)
             number = self._number_after_all()
             path = self.directory / f"checkpoint-{number:012}.ohck"
             self._write_durably(path, meta, image.sections)
@@ -146,7 +153,11 @@ class Checkpoints:
         return Checkpoint(path)
 
     def _meta(
-        self, image: Image, partitions: Sequence[tuple[str, int]], created_us: int
+        self,
+        image: Image,
+        partitions: Sequence[tuple[str, int]],
+        created_us: int,
+        changes_since: int,
     ) -> CheckpointMeta:
         if len(partitions) < len(image.offsets):
             msg = "Condition failed: every partition with an offset is in the list of partitions"
@@ -160,6 +171,7 @@ class Checkpoints:
             ids_since_us=image.ids_since_us,
             counts_since_us=image.counts_since_us,
             created_us=created_us,
+            changes_since=changes_since,
             **self._identity,  # type: ignore[arg-type]
         )
 

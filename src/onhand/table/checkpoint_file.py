@@ -40,7 +40,8 @@ class CheckpointMeta(msgspec.Struct, frozen=True, kw_only=True):
     """Whose checkpoint it is and where it stands; times in microseconds since 1970-01-01 UTC.
 
     ``offsets[i]`` is the next offset to apply of ``partitions[i]``. ``ids_since_us`` and
-    ``counts_since_us`` are the horizons that hold once it is durable.
+    ``counts_since_us`` are the horizons that hold once it is durable. ``changes_since`` is the
+    sequence up to which changes of available had been published.
     """
 
     format: int
@@ -54,6 +55,7 @@ class CheckpointMeta(msgspec.Struct, frozen=True, kw_only=True):
     ids_since_us: int
     counts_since_us: int
     created_us: int
+    changes_since: int = 0
 
     def offsets_by_partition(self) -> dict[tuple[str, int], int]:
         """Return the next offset to apply of each (topic, partition)."""

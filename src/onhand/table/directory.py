@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+CHANGES_NAME = "changes.json"
+"""The file that says how far changes of the tables have been told."""
+
 _TABLE_NAME = re.compile(r"shard-(\d{3})\.(\d+)\.table")
 
 
@@ -152,6 +155,11 @@ class TableDirectory:
             if shard >= shard_count:
                 self.published_path(shard).unlink(missing_ok=True)
             self.clean(shard)
+
+    def remove_tables(self) -> None:
+        """Free the tables and what belongs to them; metrics of other processes stay."""
+        for path in [*self._files(), self.path / CHANGES_NAME]:
+            path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Free everything: the tables are rebuilt from checkpoint and log when needed again."""

@@ -1,0 +1,266 @@
+"""Publish every change of available on ``stock.availability``, from a process of its own.
+
+The table's writer only notes which cells changed. This reads the notes as any reader would, waits
+a moment so that many changes of a cell become one record, and appends what the cell and its groups
+have available now. Records of a compacted topic say what is, not what happened, so one told twice
+is harmless and one overtaken is not missed.
+
+How far it has come is kept beside the tables; a checkpoint takes that along, and a table loaded
+from it starts telling from there. So no change is lost, however either process ends.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from onhand.errors import LedgerUnavailable, LogFull, LogUnavailable, TableUnavailable
+from onhand.identity import open_identity
+from onhand.ledger import SetupStore, open_ledger
+from onhand.log import open_log
+from onhand.log.base import NewRecord
+from onhand.log.topics import AVAILABILITY
+from onhand.logging import get_logger
+from onhand.metrics import Page, metrics_directory
+from onhand.model.setup import ALL, Setup
+from onhand.model.times import show_time
+from onhand.table.directory import CHANGES_NAME, TableDirectory
+from onhand.table.reader import Cursor, TableReader, band_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from onhand.log.base import EventLog
+    from onhand.settings import Settings
+
+log = get_logger(__name__)
+
+CELLS_MAX = 65_536
+"""Cells of each shard told of in one turn."""
+
+IDLE_POLL_S = 0.2
+"""How long to wait for a first table, or for a log that cannot be reached."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The value of a record on ``stock.availability``."""
+
+    sku: str
+    scope: str
+    available: int
+    band: str
+    as_of: str
+
+
+def sent_path(directory: TableDirectory) -> Path:
+    """Name the file that says how far the changes have been told."""
+    return directory.path / CHANGES_NAME
+
+
+def sent_cursor(directory: TableDirectory) -> Cursor | None:
+    """Read how far the changes have been told; None before the first."""
+    try:
+        return msgspec.json.decode(sent_path(directory).read_bytes(), type=Cursor)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def told_seq(directory: TableDirectory, shard: int, generation: int, base_seq: int) -> int:
+    """Return the sequence up to which a shard's changes have been told; ``base_seq`` at first."""
+    sent = sent_cursor(directory)
+    if sent is None or shard >= len(sent.generations) or sent.generations[shard] != generation:
+        return base_seq
+    return sent.sequences[shard]
+
+
+class ChangePublisher:
+    """Follows the tables and tells of changes.
+
+    Parameters
+    ----------
+    reader
+        A reader of its own.
+    event_log
+        Where to append.
+    store
+        The set-up: groups and safety stock decide what is available.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: TableDirectory,
+        event_log: EventLog,
+        store: SetupStore,
+        page: Page,
+    ) -> None:
+        self._directory = directory
+        self._reader = TableReader(
+            settings.table_dir, directory.cluster_id, low_stock=settings.low_stock
+        )
+        self._low_stock = settings.low_stock
+        self._log = event_log
+        self._store = store
+        self._setup = Setup()
+        self._groups_of: dict[str, list[str]] = {}
+        self._setup_version = -1
+        self._cursor: Cursor | None = None
+        self._published = page.counter("onhand_changes_published_total")
+
+    def turn(self) -> bool:
+        """Tell of what has changed since the last turn; True when there may be more at once.
+
+        Raises
+        ------
+        TableUnavailable
+            There is no table yet.
+        LogUnavailable, LogFull
+            Nothing is lost: the next turn tells it.
+        """
+        if self._reader.refresh() or self._cursor is None:
+            self._cursor = self._resume()
+        self._follow_setup()
+        changes = self._reader.changes(self._cursor, CELLS_MAX)
+        if not changes.complete:
+            return self._tell_rows(self._cursor)
+        self._tell(dict.fromkeys(changes.cells))
+        self._advance(changes.cursor)
+        return len(changes.cells) >= CELLS_MAX
+
+    def _resume(self) -> Cursor:
+        """Start at what the last process told of this generation, else at what its base had."""
+        published = self._reader.published()
+        generations = tuple(each.generation for each in published)
+        sent = sent_cursor(self._directory)
+        if sent is not None and sent.generations == generations:
+            return sent
+        return Cursor(generations, tuple(each.changes_since for each in published))
+
+    def _advance(self, cursor: Cursor) -> None:
+        if cursor == self._cursor:
+            return
+        path = sent_path(self._directory)
+        draft = path.with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(cursor))
+        draft.replace(path)
+        self._cursor = cursor
+
+    def _tell_rows(self, since: Cursor) -> bool:
+        """Tell of whole rows: the ring of changes has overwritten what we had not read."""
+        now = self._reader.cursor()
+        cells: dict[tuple[str, str], None] = {}
+        for cell in self._cells_of(self._reader.changed_skus(since)):
+            cells[cell] = None
+            if len(cells) >= CELLS_MAX:
+                self._tell(cells)
+                cells = {}
+        self._tell(cells)
+        self._advance(now)
+        return True
+
+    def _cells_of(self, skus: Iterable[str]) -> Iterator[tuple[str, str]]:
+        tables = self._reader.tables()
+        names = [table.location_names() for table in tables]
+        for sku in skus:
+            for table, locations in zip(tables, names, strict=True):
+                number = table.find_sku(sku)
+                if number is not None:
+                    yield from ((sku, locations[place]) for place in table.row(number)["location"])
+
+    def _tell(self, cells: dict[tuple[str, str], None]) -> None:
+        if not cells:
+            return
+        as_of = show_time(self._reader.progress().as_of_us)
+        records = [*self._cell_records(cells, as_of), *self._group_records(cells, as_of)]
+        self._log.append(records)
+        self._published.add(len(records))
+
+    def _cell_records(self, cells: dict[tuple[str, str], None], as_of: str) -> Iterator[NewRecord]:
+        skus, locations = map(list, zip(*cells, strict=True))
+        found = self._reader.available_many(skus, locations).tolist()
+        for (sku, location), available in zip(cells, found, strict=True):
+            yield self._record(sku, f"location:{location}", f"{sku}|{location}", available, as_of)
+
+    def _group_records(self, cells: dict[tuple[str, str], None], as_of: str) -> Iterator[NewRecord]:
+        touched = {
+            (sku, group)
+            for sku, location in cells
+            for group in self._groups_of.get(
+                location, () if location in self._setup.locations else (ALL,)
+            )
+        }
+        for sku, group in sorted(touched):
+            available = self._reader.group_available(sku, group)
+            yield self._record(sku, f"group:{group}", f"{sku}|group:{group}", available, as_of)
+
+    def _record(self, sku: str, scope: str, key: str, available: int, as_of: str) -> NewRecord:
+        told = Told(sku, scope, available, band_of(available, self._low_stock), as_of)
+        return NewRecord(topic=AVAILABILITY, key=key.encode(), value=msgspec.json.encode(told))
+
+    # -- set-up --------------------------------------------------------------------------------
+
+    def _follow_setup(self) -> None:
+        """Take over a new set-up and tell of every cell whose available it changes."""
+        version = self._store.setup_version()
+        if version == self._setup_version:
+            return
+        first = self._setup_version < 0
+        before = None if first else self._available_by_cell()
+        self._setup = self._store.load_setup()
+        self._setup_version = self._setup.version
+        self._groups_of = _groups_of(self._setup)
+        self._reader.set_scopes(self._setup, time.time())
+        if before is not None:
+            after = self._available_by_cell()
+            self._tell({cell: None for cell, units in after.items() if before.get(cell) != units})
+
+    def _available_by_cell(self) -> dict[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = {}
+        for skus, locations, columns in self._reader.cells():
+            names = [skus[number] for number in columns["sku"].tolist()]
+            places = [locations[number] for number in columns["location"].tolist()]
+            units = self._reader.available_many(names, places).tolist()
+            found.update(zip(zip(names, places, strict=True), units, strict=True))
+        return found
+
+
+def publish_changes(settings: Settings, stopping: threading.Event) -> None:
+    """Tell of changes until told to stop."""
+    cluster_id = open_identity(settings.data).id
+    directory = TableDirectory(settings.table_dir, cluster_id)
+    ledger = open_ledger(settings, cluster_id=cluster_id)
+    event_log = open_log(settings)
+    page = Page(metrics_directory(settings.table_dir, cluster_id), "changes")
+    publisher = ChangePublisher(settings, directory, event_log, SetupStore(ledger), page)
+    interval_s = settings.publish_interval_ms / 1000
+    waiting = False
+    try:
+        while not stopping.is_set():
+            try:
+                if not publisher.turn():
+                    stopping.wait(interval_s)
+                waiting = False
+            except TableUnavailable:
+                stopping.wait(IDLE_POLL_S)
+            except (LogUnavailable, LogFull, LedgerUnavailable) as error:
+                if not waiting:
+                    log.warning("changes_waiting", error=str(error))
+                waiting = True
+                stopping.wait(IDLE_POLL_S)
+    finally:
+        event_log.close()
+        ledger.close()
+        page.close()
+
+
+def _groups_of(setup: Setup) -> dict[str, list[str]]:
+    """Name, for each configured location, the groups it is in; none when it is disabled."""
+    found: dict[str, list[str]] = {location: [] for location in setup.locations}
+    for group, members in setup.groups().items():
+        for location in members:
+            found[location].append(group)
+    return found

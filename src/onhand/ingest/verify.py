@@ -1,0 +1,330 @@
+"""Rebuild the table from the log, beside a live one, and list every difference.
+
+The rebuild goes through the same decoding, judging and applying, from the log's beginning or, when
+retention has taken that, from the oldest checkpoint kept. It then follows the live table: a cell
+that differs is read again, at newer offsets, until it agrees or has differed for so long that no
+movement on its way can explain it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from onhand._native.reader import Table
+from onhand.errors import OffsetOutOfRange
+from onhand.identity import open_identity
+from onhand.ingest.dead_letters import list_dead_letters
+from onhand.ingest.decode import Window, decode_batch
+from onhand.log import open_log
+from onhand.log.base import RawBatch
+from onhand.log.topics import LEDGER
+from onhand.model.codes import RejectCode
+from onhand.table.checkpoint import Checkpoints
+from onhand.table.reader import TableReader
+from onhand.table.supply import Supply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from onhand.log.base import EventLog, TopicPartition
+    from onhand.settings import Settings
+
+FIELDS = ("on_hand", "held", "in_transit", "damaged")
+RECHECK_COUNT_MAX = 40
+RECHECK_S = 0.05
+READ_RECORD_COUNT = 5_000
+
+STATEFUL_REFUSALS = (RejectCode.IDS_FORGOTTEN.value, RejectCode.COUNTS_FORGOTTEN.value)
+"""Refusals that depended on what was remembered then; the dead letters are their record."""
+
+LOCATIONS_MAX = 1 << 16
+
+
+class Cells(msgspec.Struct, frozen=True, eq=False):
+    """Cells of a table that are not all zeros: keys, sorted, and a row of ``FIELDS`` for each."""
+
+    key: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+
+    def at(self, key: int) -> list[int]:
+        """Return a cell's numbers; one that was never touched is all zeros."""
+        place = int(np.searchsorted(self.key, key))
+        if place < len(self.key) and self.key[place] == key:
+            return list(map(int, self.numbers[place]))
+        return [0] * len(FIELDS)
+
+    def differing(self, other: Cells) -> NDArray[np.int64]:
+        """Return the keys whose numbers are not the same in both."""
+        both, here, there = np.intersect1d(
+            self.key, other.key, assume_unique=True, return_indices=True
+        )
+        unequal = (self.numbers[here] != other.numbers[there]).any(axis=1)
+        return np.union1d(both[unequal], np.setxor1d(self.key, other.key, assume_unique=True))
+
+
+class Difference(msgspec.Struct, frozen=True, order=True):
+    """One number of one cell that the live table and the log do not agree on."""
+
+    sku: str
+    location: str
+    field: str
+    live: int
+    rebuilt: int
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What a verification covered and found.
+
+    ``offsets`` is the next offset, by ``topic[partition]``, that the rebuild had not applied.
+    """
+
+    cell_count: int
+    record_count: int
+    offsets: dict[str, int]
+    differences: list[Difference]
+
+
+class Rebuild:
+    """A table of our own, fed from the log up to offsets of our choosing.
+
+    Parameters
+    ----------
+    partitions
+        The live table's partitions, in its order.
+    supply
+        An empty table, or one loaded from a checkpoint.
+    starts
+        The offset to begin at, by partition index.
+    refused
+        Positions (partition index, offset) that the live flow refused because of what it had
+        forgotten by then.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        event_log: EventLog,
+        partitions: Sequence[TopicPartition],
+        supply: Supply,
+        starts: Sequence[int],
+        refused: frozenset[tuple[int, int]],
+    ) -> None:
+        self.record_count = 0
+        self.offsets = list(starts)
+        self._supply = supply
+        self._log = event_log
+        self._partitions = list(partitions)
+        self._refused = refused
+        self._window = Window(late_us=settings.late_us, count_us=settings.count_us)
+        self._ledger = frozenset(
+            number for number, (topic, _) in enumerate(partitions) if topic == LEDGER
+        )
+
+    def advance(self, targets: Sequence[int], tell: Callable[[int, int], None]) -> None:
+        """Apply every record below the target offset of its partition."""
+        total = self.record_count + sum(
+            max(0, target - offset) for target, offset in zip(targets, self.offsets, strict=True)
+        )
+        for number, target in enumerate(targets):
+            while self.offsets[number] < target:
+                self._advance_one(number, target)
+                tell(self.record_count, total)
+
+    def _advance_one(self, number: int, target: int) -> None:
+        partition = self._partitions[number]
+        offset = self.offsets[number]
+        records = self._log.read(partition, offset, min(READ_RECORD_COUNT, target - offset))
+        records = [record for record in records if record.offset < target]
+        # Kafka leaves gaps; when only they are left the target is reached.
+        self.offsets[number] = records[-1].offset + 1 if records else target
+        self.record_count += len(records)
+        kept = [each for each in records if (number, each.offset) not in self._refused]
+        batch = decode_batch(RawBatch.of(kept, {partition: number}), self._window, self._ledger)
+        batch.next_offsets = {number: self.offsets[number]}
+        self._supply.apply(batch)
+        if self._supply.needs_checkpoint():
+            self._make_room()
+
+    def _make_room(self) -> None:
+        for _ in range(2):
+            self._supply.freeze().release()
+            self._supply.forget()
+
+
+def verify_tables(settings: Settings, tell: Callable[[int, int], None]) -> Verified:
+    """Compare the live tables with what the log says.
+
+    Parameters
+    ----------
+    tell
+        Called with records replayed and records to replay.
+
+    Raises
+    ------
+    OnhandError
+        No table is live, or the log no longer holds what no checkpoint covers.
+    """
+    with contextlib.ExitStack() as stack:
+        event_log = stack.enter_context(contextlib.closing(open_log(settings)))
+        cluster_id = open_identity(settings.data, log=event_log.identity()).id
+        reader = TableReader(settings.table_dir, cluster_id)
+        reader.refresh()
+        partitions = list(reader.progress().offsets)
+        directory = stack.enter_context(_scratch_directory(settings.table_dir, cluster_id))
+        scratch = directory / "rebuilt.table"
+        supply, starts = _base(settings, event_log, cluster_id, partitions, scratch)
+        stack.callback(supply.close)
+        refused = _stateful_refusals(event_log, partitions)
+        rebuild = Rebuild(settings, event_log, partitions, supply, starts, refused)
+        return _compare(reader, rebuild, partitions, scratch, tell)
+
+
+class Numbering:
+    """One numbering of names for both tables: each has numbers of its own."""
+
+    def __init__(self) -> None:
+        self.skus: dict[str, int] = {}
+        self.locations: dict[str, int] = {}
+
+    def columns(
+        self, skus: list[str], locations: list[str], cells: dict[str, NDArray[Any]]
+    ) -> Cells:
+        """Key cells by SKU and location in this numbering; columns of numbers, sorted by key."""
+        sku = _renumber(self.skus, skus)[cells["sku"]]
+        location = _renumber(self.locations, locations)[cells["location"]]
+        key = sku * LOCATIONS_MAX + location
+        order = np.argsort(key, kind="stable")
+        numbers = np.stack([cells[field][order].astype(np.int64) for field in FIELDS], axis=1)
+        touched = numbers.any(axis=1)
+        return Cells(key[order][touched], numbers[touched])
+
+    def name(self, key: int) -> tuple[str, str]:
+        """Return the SKU and location of a key."""
+        return list(self.skus)[key // LOCATIONS_MAX], list(self.locations)[key % LOCATIONS_MAX]
+
+
+def _renumber(numbers: dict[str, int], names: list[str]) -> NDArray[np.int64]:
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def _compare(
+    reader: TableReader,
+    rebuild: Rebuild,
+    partitions: Sequence[TopicPartition],
+    scratch: Path,
+    tell: Callable[[int, int], None],
+) -> Verified:
+    numbering = Numbering()
+    suspects: NDArray[np.int64] | None = None
+    for turn in range(RECHECK_COUNT_MAX):
+        if turn:
+            time.sleep(RECHECK_S)
+        reader.refresh()
+        live = _merge(numbering.columns(*shard) for shard in reader.cells())
+        # The table is read before the offsets, so the rebuild is never behind what was read.
+        offsets = reader.progress().offsets
+        rebuild.advance([offsets[partition] for partition in partitions], tell)
+        rebuilt = _rebuilt(scratch, numbering)
+        differing = live.differing(rebuilt)
+        suspects = differing if suspects is None else np.intersect1d(suspects, differing)
+        if not len(suspects):
+            break
+    names = [f"{topic}[{number}]" for topic, number in partitions]
+    return Verified(
+        cell_count=len(rebuilt.key),
+        record_count=rebuild.record_count,
+        offsets=dict(zip(names, rebuild.offsets, strict=True)),
+        differences=sorted(_differences(suspects, live, rebuilt, numbering)),
+    )
+
+
+def _merge(shards: Iterable[Cells]) -> Cells:
+    found = list(shards)
+    key = np.concatenate([cells.key for cells in found])
+    numbers = np.concatenate([cells.numbers for cells in found])
+    order = np.argsort(key, kind="stable")
+    return Cells(key[order], numbers[order])
+
+
+def _rebuilt(scratch: Path, numbering: Numbering) -> Cells:
+    table = Table(scratch)
+    return numbering.columns(table.sku_names(), table.location_names(), table.cells())
+
+
+def _differences(
+    suspects: NDArray[np.int64], live: Cells, rebuilt: Cells, numbering: Numbering
+) -> Iterator[Difference]:
+    for key in suspects.tolist():
+        sku, location = numbering.name(key)
+        for field, there, here in zip(FIELDS, live.at(key), rebuilt.at(key), strict=True):
+            if there != here:
+                yield Difference(sku, location, field, there, here)
+
+
+@contextlib.contextmanager
+def _scratch_directory(table_dir: Path, cluster_id: str) -> Iterator[Path]:
+    """Make room for the rebuild beside the live tables; gone afterwards, whatever happens."""
+    with tempfile.TemporaryDirectory(prefix=f"onhand-verify-{cluster_id}-", dir=table_dir) as path:
+        yield Path(path)
+
+
+def _stateful_refusals(
+    event_log: EventLog, partitions: Sequence[TopicPartition]
+) -> frozenset[tuple[int, int]]:
+    index = {partition: number for number, partition in enumerate(partitions)}
+    letters = list_dead_letters(event_log, STATEFUL_REFUSALS)
+    return frozenset(
+        (index[letter.topic, letter.origin_partition], letter.origin_offset) for letter in letters
+    )
+
+
+def _base(
+    settings: Settings,
+    event_log: EventLog,
+    cluster_id: str,
+    partitions: Sequence[TopicPartition],
+    path: Path,
+) -> tuple[Supply, list[int]]:
+    """Open the table to rebuild in: empty when the log is whole, else from an old checkpoint."""
+    begins = event_log.begin_offsets(partitions)
+    options: dict[str, Any] = {
+        "cluster_id": bytes.fromhex(cluster_id),
+        "shard": 0,
+        "shard_count": 1,
+        "generation": 1,
+        "capacity_bytes": settings.table_bytes_max,
+        "ids_max": settings.ids_max,
+        "history_max": settings.history_max,
+    }
+    if not any(begins.values()):
+        return Supply.create(path, **options), [0] * len(partitions)
+    found = None
+    if settings.shard_count == 1:
+        found = Checkpoints(
+            settings.data / "checkpoints" / "shard-000",
+            cluster_id=cluster_id,
+            log_identity=event_log.identity(),
+            shard=0,
+            shard_count=1,
+        ).oldest()
+    covered = found.meta.offsets_by_partition() if found else {}
+    for partition, begin in begins.items():
+        if covered.get(partition, 0) < begin:
+            raise OffsetOutOfRange(
+                f"{partition[0]}[{partition[1]}] begins at offset {begin}, and no checkpoint kept "
+                "covers what came before",
+                "Keep events for longer (log_retention_hours) or checkpoints "
+                "(checkpoint_archive_days), so that the table can be rebuilt",
+            )
+    assert found is not None  # noqa: S101 - some offset above 0 is covered
+    starts = [covered[partition] for partition in partitions]
+    return Supply.load(path, found, **options), starts
