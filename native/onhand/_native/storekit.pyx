@@ -21,6 +21,7 @@ from onhand._native.store cimport (
     oh_incoming_add,
     oh_location_resolve,
     oh_row_view_t,
+    oh_shard_of,
     oh_sku_resolve,
     oh_store_adopt,
     oh_store_adopted,
@@ -39,6 +40,13 @@ cdef const uint8_t *utf8(str text, Py_ssize_t *length) except NULL:
 
 class StoreError(Exception):
     """A status of the store: its number, and errno where that tells more."""
+
+
+def shard_of(str sku, uint32_t shard_count) -> int:
+    """Return the shard that owns a SKU."""
+    cdef Py_ssize_t length
+    cdef const uint8_t *name = utf8(sku, &length)
+    return oh_shard_of(oh_hash_bytes(name, length, OH_HASH_SEED_SKU), shard_count)
 
 
 cdef int check(int status) except -1:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 class StoreError(Exception):
     """A status of the store: its number, and errno where that tells more."""
 
+def shard_of(sku: str, shard_count: int) -> int: ...
+
 class StoreKit:
     """One store, open for writing."""
 

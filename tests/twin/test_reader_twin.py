@@ -1,0 +1,166 @@
+"""The reader against a naive twin: every number of every scope, whatever the set-up."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onhand._native.storekit import shard_of
+from onhand.model.setup import Location, SafetyRule, Setup, Sku
+from tests.tables import (
+    AS_OF_US,
+    NOW_US,
+    SUMMED,
+    TODAY,
+    Cell,
+    Tables,
+    Twin,
+    numbers_of,
+)
+
+GROUPS = ["east", "west", "online"]
+ZONES = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
+CATEGORIES = ["shoes", "hats"]
+QUANTITIES = [0, 1, 2, 3, 7, 100, -1, -5, 2_147_483_647, -2_147_483_647]
+
+
+def random_setup(rng):
+    """Return locations in overlapping groups, some closed, and rules of every kind."""
+    locations = {
+        f"store {n}": Location(
+            id=f"store {n}",
+            name="x",
+            type="store",
+            enabled=rng.random() < 0.85,
+            groups=tuple(rng.sample(GROUPS, rng.randrange(len(GROUPS) + 1))),
+            timezone=rng.choice(ZONES),
+        )
+        for n in range(rng.randrange(12))
+    }
+    skus = {
+        f"sku {n}": Sku(sku=f"sku {n}", category=rng.choice([None, *CATEGORIES]))
+        for n in range(rng.randrange(8))
+    }
+    rules = {}
+    for _ in range(rng.choice([0, 1, 3, 12])):
+        about = rng.choice(
+            [{}, {"sku": f"sku {rng.randrange(10)}"}, {"category": rng.choice(CATEGORIES)}]
+        )
+        where = rng.choice(
+            [
+                {},
+                {"location": f"store {rng.randrange(14)}"},
+                {"group": rng.choice([*GROUPS, "all"])},
+            ]
+        )
+        if about or where:
+            rule = SafetyRule(**about, **where, quantity=rng.choice(QUANTITIES))
+            rules[rule.scope] = rule
+    return Setup(locations=locations, skus=skus, safety_rules=tuple(rules.values()))
+
+
+def random_cells(rng, kits):
+    """Fill tables and the twin alike; return the twin and every location a table knows."""
+    cells, known = {}, set()
+    large = rng.random() < 0.2
+    for _ in range(rng.randrange(150)):
+        sku, location = f"sku {rng.randrange(10)}", f"store {rng.randrange(16)}"
+        cell = cells.setdefault((sku, location), Cell())
+        known.add(location)
+        kit = kits[shard_of(sku, len(kits))]
+        if rng.random() < 0.2:
+            day, quantity = TODAY + rng.choice([-3, -1, 0, 1, 2, 30, 90, 91]), rng.randrange(1, 9)
+            cell.due[day] = cell.due.get(day, 0) + quantity
+            kit.add_incoming(sku, location, day, quantity)
+            continue
+        deltas = [rng.randrange(-4, 9), *(rng.choice([0, 0, rng.randrange(5)]) for _ in range(3))]
+        deltas[0] *= 10**9 if large else 1
+        kit.add(sku, location, *deltas)
+        for name, delta in zip(("on_hand", "held", "in_transit", "damaged"), deltas, strict=True):
+            setattr(cell, name, getattr(cell, name) + delta)
+    return cells, known
+
+
+def scopes_of(setup, known):
+    """Return every scope that can be asked about."""
+    locations = [f"location:{name}" for name in sorted({*setup.locations, *known})]
+    return [*(f"group:{group}" for group in setup.groups()), *locations]
+
+
+@pytest.mark.parametrize("shard_count", [1, 3])
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32))
+def test_every_number_equals_the_naive_twins(tmp_path_factory, shard_count, seed):
+    """Read, rendered, queried and listed by location, all numbers are those of the contract."""
+    check_seed(tmp_path_factory.mktemp("tables"), shard_count, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("shard_count", [1, 2, 5])
+def test_every_number_equals_the_naive_twins_for_many_set_ups(tmp_path_factory, shard_count):
+    """The same holds for hundreds of set-ups."""
+    for seed in range(150):
+        check_seed(tmp_path_factory.mktemp("tables"), shard_count, seed)
+
+
+def check_seed(root, shard_count, seed):
+    """Fill tables at random and compare everything that can be asked."""
+    rng = random.Random(seed)
+    tables = Tables(root, shard_count)
+    setup = random_setup(rng)
+    cells, known = random_cells(rng, tables.kits)
+    tables.publish()
+    reader = tables.reader(setup)
+    twin = Twin(setup, cells, known)
+    skus = sorted({*setup.skus, *(sku for sku, _ in cells)})
+    scopes = scopes_of(setup, known)
+    for scope in scopes:
+        for sku in skus:
+            expected = twin.answer(sku, scope)
+            assert numbers_of(reader.read(sku, scope, NOW_US)) == expected
+            rendered = json.loads(reader.render_one(sku, scope, NOW_US, detail=True))
+            assert numbers_of(rendered) == expected
+            check_detail(twin, sku, scope, rendered)
+            check_available(reader, sku, scope, expected)
+    query = json.loads(reader.render_query([*skus, "nobody"], scopes, NOW_US))
+    assert query["unknown"] == ["nobody"]
+    assert [(item["sku"], item["scope"]) for item in query["items"]] == [
+        (sku, scope) for sku in skus for scope in scopes
+    ]
+    for item in query["items"]:
+        assert numbers_of(item) == twin.answer(item["sku"], item["scope"])
+
+
+def check_detail(twin, sku, scope, rendered):
+    """Cells add up to their group, and only cells of all zeros are left out."""
+    listed = {item["location"]: item for item in rendered["locations"]}
+    for field in SUMMED:
+        assert sum(item[field] for item in listed.values()) == rendered[field]
+    for location, item in listed.items():
+        assert numbers_of(item) == twin.answer(sku, f"location:{location}")
+    for location in set(twin.members(scope)) - set(listed):
+        alone = twin.answer(sku, f"location:{location}")
+        assert not any(value for value in alone.values() if isinstance(value, int))
+
+
+def check_available(reader, sku, scope, expected):
+    """Compare the short ways to the one number that matters most with the long one."""
+    kind, _, name = scope.partition(":")
+    if kind == "location":
+        assert reader.available(sku, name) == expected["available"]
+        assert reader.available_many([sku], [name]).tolist() == [expected["available"]]
+    else:
+        assert reader.group_available(sku, name) == expected["available"]
+
+
+def test_answers_say_when_they_were_true(tmp_path):
+    """Every answer carries the append time it stands for and how long ago that was."""
+    tables = Tables(tmp_path)
+    tables.kit.add("a", "x", 1)
+    tables.publish()
+    rendered = json.loads(tables.reader().render_one("a", "group:all", NOW_US))
+    assert rendered["as_of"] == "2025-10-09T08:53:18.623Z"
+    assert rendered["age_ms"] == (NOW_US - AS_OF_US) // 1000

@@ -1,0 +1,82 @@
+"""The table directory: what is published, and what goes."""
+
+import pytest
+
+from onhand.errors import TableUnavailable
+from onhand.table.directory import Published, TableDirectory
+
+PARTITIONS = (("stock.sales", 0), ("stock.sales", 1))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = TableDirectory(tmp_path, "ab" * 16)
+    directory.prepare()
+    return directory
+
+
+def make(directory, shard, generation):
+    path = directory.table_path(shard, generation)
+    path.write_bytes(b"table")
+    return path
+
+
+def test_publishing_a_generation_drops_those_before_it(directory):
+    """Readers are told of the newest, and its predecessors' files are unlinked."""
+    first, other = make(directory, 0, 1), make(directory, 1, 1)
+    directory.publish(0, 1, shard_count=2, partitions=PARTITIONS)
+    second = make(directory, 0, directory.next_generation(0))
+    assert first.exists()
+    directory.publish(0, 2, shard_count=2, partitions=PARTITIONS)
+    assert directory.published(0) == Published(2, second.name, 2, PARTITIONS)
+    assert (first.exists(), second.exists(), other.exists()) == (False, True, True)
+
+
+def test_generations_are_never_numbered_twice(directory):
+    """Neither a file left behind nor one published before gives its number away again."""
+    assert directory.next_generation(0) == 1
+    make(directory, 0, 7)
+    assert directory.next_generation(0) == 8
+    make(directory, 0, 9)
+    directory.publish(0, 9, shard_count=1, partitions=PARTITIONS)
+    directory.table_path(0, 9).unlink()
+    assert directory.next_generation(0) == 10
+
+
+def test_cleaning_keeps_what_is_published_alone(directory):
+    """What killed writers left is dropped, also of shards that are no more."""
+    for shard, generation in [(0, 1), (0, 2), (0, 3), (3, 1)]:
+        make(directory, shard, generation)
+    directory.publish(0, 2, shard_count=1, partitions=PARTITIONS)
+    directory.publish(3, 1, shard_count=4, partitions=PARTITIONS)
+    make(directory, 0, 3)
+    directory.clean_all(1)
+    left = sorted(path.name for path in directory.path.iterdir())
+    assert left == ["shard-000.2.table", "shard-000.json"]
+
+
+def test_nothing_is_published_at_first(directory):
+    """Before ingest has caught up there is no answer, and that is no error."""
+    assert directory.published(0) is None
+
+
+def test_a_damaged_publication_says_what_to_do(directory):
+    """Rubbish in place of the file is told apart from its absence."""
+    directory.published_path(0).write_text("{")
+    with pytest.raises(TableUnavailable, match="remove the file"):
+        directory.published(0)
+
+
+def test_a_missing_root_names_the_setting(tmp_path):
+    """Who sees the message knows which setting to correct."""
+    with pytest.raises(TableUnavailable, match="--table-dir"):
+        TableDirectory(tmp_path / "nowhere", "ab" * 16).prepare()
+
+
+def test_removing_frees_everything_and_may_be_repeated(directory):
+    """A clean end leaves nothing in shared memory."""
+    make(directory, 0, 1)
+    assert directory.bytes_on_disk() > 0
+    directory.remove()
+    directory.remove()
+    assert not directory.path.exists()
