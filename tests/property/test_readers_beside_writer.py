@@ -1,8 +1,8 @@
 """Readers in other processes see only states that existed, whatever happens to the writer.
 
 The writer loops of StoreKit keep invariants of a row: units that go round cells in turn (each cell
-equals the one before it, or is one lower), and units that swap between the counters of a cell (their
-sum is 100, or 0 when the cell has just been made).
+equals the one before it, or is one lower), and units that swap between the counters of a cell
+(their sum is 100, or 0 when the cell has just been made).
 """
 
 import os
@@ -120,7 +120,7 @@ def watch_and_kill(tmp_path, seconds, kills):
 
 def test_readers_see_only_states_that_existed(tmp_path):
     """Rows in place, rows that move, grow and widen, directories that grow: none is seen torn."""
-    watch_and_kill(tmp_path, 1.0, kills=2)
+    watch_and_kill(tmp_path, 0.7, kills=2)
 
 
 @pytest.mark.slow
@@ -191,11 +191,11 @@ def test_a_row_that_changes_all_the_time_can_still_be_read(tmp_path):
     """A reader of the hottest row there can be gets through, and sees it whole."""
     writer = start(HAMMER, tmp_path / "hot.table")
     table = Table(tmp_path / "hot.table")
-    sums = []
-    for _ in range(50):
+    sums = [200]
+    while sums[-1] < 10_000_000:
         _, on_hand, *_ = table.row(0)
         assert set((-np.diff(on_hand)).tolist()) <= {0, 1}
         sums.append(int(on_hand.sum()))
     kill(writer)
     assert sums == sorted(sums)
-    assert sums[-1] > sums[0]
+    assert len(set(sums)) > 10
