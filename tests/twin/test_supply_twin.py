@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.supplies import LEDGER, MemoryLog, Shards, time_at
 from tests.twin.naive import Naive
 
-SKUS = ["a", "b", "ä" * 40, "x" * 64, *(f"sku-{number}" for number in range(12))]
-LOCATIONS = ["north", "south", "östlich", "w" * 64]
-# Few moments and few sources, so that counts tie and movements fall on the instant of a count.
-MOMENTS = [time_at(-second) for second in (0, 1, 1, 2, 5, 60, 86_400)]
+# Few of each, so that events meet: counts tie, and movements fall on the instant of a count.
+SKUS = ["a", "ä" * 40, "x" * 64]
+LOCATIONS = ["north", "w" * 64]
+MOMENTS = [time_at(-second) for second in (0, 1, 86_400)]
 SOURCES = ["till", "till-2", "Till", "ü"]
 
 skus = st.sampled_from(SKUS)
@@ -26,7 +26,7 @@ units_or_none = st.one_of(st.just(0), units)
 @st.composite
 def events(draw):
     """Draw any stock event that is right, its id not yet given."""
-    kind = draw(st.sampled_from(sorted(MAKERS)))
+    kind = draw(st.sampled_from([*sorted(MAKERS), "count", "sale"]))
     event = {
         "type": kind,
         "source": draw(st.sampled_from(SOURCES)),
@@ -149,8 +149,8 @@ class SupplyMachine(RuleBasedStateMachine):
         arrivals = []
         for event in drawn:
             self.sequence += 1
-            event = event | {"id": f"l{self.sequence}", "sequence": self.sequence}
-            arrivals += [(event, LEDGER)] * (2 if again else 1)
+            named = event | {"id": f"l{self.sequence}", "sequence": self.sequence}
+            arrivals += [(named, LEDGER)] * (2 if again else 1)
         self.apply(arrivals)
 
     @rule()
@@ -159,13 +159,13 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @rule()
     def killed(self):
-        """A killed writer's table is thrown away: checkpoint and log give it back."""
+        """Throw the table away, as a kill does: checkpoint and log give it back."""
         self.shards.restart()
         self.shards.apply(self.log.tail(self.shards.starts()))
 
     @rule()
     def replayed(self):
-        """Reading the log again from its beginning moves nothing."""
+        """Read the log again from its beginning, which moves nothing."""
         results = self.shards.apply(self.log.tail([0] * len(self.log.partitions)))
         assert all(applied.events == 0 for applied in results)
 
