@@ -7,6 +7,7 @@ lifespan: the server starts and stops what the routes use.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,21 +22,37 @@ if TYPE_CHECKING:
 class _Responder:
     """One request: what the application receives, and what it sends."""
 
-    __slots__ = ("_body", "_headers", "_protocol", "_transport", "status")
+    __slots__ = ("_body", "_headers", "_over", "_protocol", "_transport", "status")
 
     def __init__(self, protocol: HTTPProtocol, body: bytes) -> None:
         self._protocol = protocol
         self._body: bytes | None = body
         self._headers: list[tuple[str, str]] = []
         self._transport: Any = None
+        self._over = asyncio.Event()
         self.status = 500
 
     async def receive(self) -> Any:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._protocol.client_disconnect()
+        await self._wait_over()
         return {"type": "http.disconnect"}
+
+    async def _wait_over(self) -> None:
+        """Wait until the answer is complete or the client has gone, whichever is first."""
+        waits = [
+            asyncio.ensure_future(self._over.wait()),
+            asyncio.ensure_future(self._wait_disconnect()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _wait_disconnect(self) -> None:
+        await self._protocol.client_disconnect()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -52,14 +69,18 @@ class _Responder:
     async def _send_body(self, body: bytes, *, more: bool) -> None:
         if self._transport is None and not more:
             self._protocol.response_bytes(self.status, self._headers, body)
+            self._over.set()
             return
         if self._transport is None:
             self._transport = self._protocol.response_stream(self.status, self._headers)
         if body:
             try:
                 await self._transport.send_bytes(body)
-            except ProtocolClosed as error:
-                raise OSError("the client has gone") from error
+            except ProtocolClosed:
+                # The client has gone: whoever receives is told, and ends the stream.
+                more = False
+        if not more:
+            self._over.set()
 
 
 async def call_asgi(

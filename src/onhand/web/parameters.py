@@ -118,7 +118,7 @@ def parse_parameters(kind: type[Parameters], query_string: str) -> Parameters:
         if field.required and name not in given
     ]
     if errors:
-        detail = "; ".join(map(str, errors))
+        detail = "; ".join(f"{each.pointer[1:]} {each.detail}" for each in errors)
         raise ProblemError(ProblemCode.INVALID_REQUEST, detail, sorted(errors))
     return kind(**known)
 
@@ -164,9 +164,12 @@ def _pairs(query_string: str) -> list[tuple[str, str, str]]:
 
 
 def _refused(kind: object, error: msgspec.ValidationError, pointer: str) -> FieldError:
-    found = field_error(error, pointer)
     listed = choices_of(kind)
-    return FieldError(pointer, f"must be {' or '.join(listed)}") if listed else found
+    if listed:
+        return FieldError(pointer, f"must be {' or '.join(listed)}")
+    # A parameter is always text, and is left out rather than null.
+    rule = field_error(error, pointer).detail.replace(" or null", "").removesuffix(", got string")
+    return FieldError(pointer, rule)
 
 
 def choices_of(kind: object) -> list[str]:

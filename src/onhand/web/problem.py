@@ -214,7 +214,7 @@ def problem_of(error: Exception) -> ProblemError:
 def invalid_parameter(name: str, rule: str) -> ProblemError:
     """Refuse a query parameter; the pointer is its name, as of an object of parameters."""
     return ProblemError(
-        ProblemCode.INVALID_REQUEST, f"{name}: {rule}", [FieldError(f"/{name}", rule)]
+        ProblemCode.INVALID_REQUEST, f"{name} {rule}", [FieldError(f"/{name}", rule)]
     )
 
 
@@ -252,6 +252,7 @@ def problem_codes_markdown() -> str:
 _FORESEEN: Final = {
     "log_unavailable": ProblemCode.LOG_UNAVAILABLE,
     "log_full": ProblemCode.LOG_FULL,
+    "record_too_large": ProblemCode.BODY_TOO_LARGE,
     "ledger_unavailable": ProblemCode.LEDGER_UNAVAILABLE,
     "ledger_too_new": ProblemCode.LEDGER_UNAVAILABLE,
     "table_unavailable": ProblemCode.SUPPLY_UNAVAILABLE,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from onhand.metrics import Page
+    from onhand.table.reader import TableReader
     from onhand.web.readside import ReadSide
     from onhand.web.services import Services
 
@@ -77,6 +78,7 @@ class Streams:
         self._side = side
         self._clients: set[Client] = set()
         self._cursor: Cursor | None = None
+        self._setup_version = -1
         self._ending = False
         self._task: asyncio.Task[None] | None = None
         self._client_count = page.gauge("onhand_stream_clients")
@@ -114,24 +116,15 @@ class Streams:
             )
         client = Client(skus, f"group:{group}")
         self._side.render_query([], [client.scope])  # Refuses a group that is not known.
-        self._resume(client, last_event_id)
-        return self._send(client)
-
-    def _resume(self, client: Client, last_event_id: str | None) -> None:
         since = parse_cursor(last_event_id) if last_event_id is not None else None
-        if since is None:
-            client.needs_snapshot = True
-            return
-        # What the shared task has not handed out yet reaches the client through it as well.
-        changes = self._side.tables(time.time_ns() // 1000).changes(since)
-        client.needs_snapshot = not changes.complete
-        client.changed.update(sku for sku, _ in changes.cells if sku in client.skus)
+        return self._send(client, since)
 
-    async def _send(self, client: Client) -> AsyncIterator[bytes]:
+    async def _send(self, client: Client, since: Cursor | None) -> AsyncIterator[bytes]:
         self._clients.add(client)
         self._client_count.set(len(self._clients))
         try:
             yield b"retry: 1000\n\n"
+            self._resume(client, since)
             while not self._ending:
                 async for event in self._due(client):
                     self._sent.add()
@@ -142,14 +135,26 @@ class Streams:
                     # Keeps proxies from closing it, and finds out who has gone.
                     yield b": still here\n\n"
                 client.wake.clear()
+        except ProblemError as error:
+            # The answer has begun, so what ends it comes as an event.
+            yield _event(None, b"problem", error.reply().body)
         finally:
             self._clients.discard(client)
             self._client_count.set(len(self._clients))
 
+    def _resume(self, client: Client, since: Cursor | None) -> None:
+        if since is None:
+            client.needs_snapshot = True
+            return
+        # The client is among all others by now: what this does not see, the shared task hands out.
+        changes = self._tables().changes(since)
+        client.needs_snapshot = not changes.complete
+        client.changed.update(sku for sku, _ in changes.cells if sku in client.skus)
+
     async def _due(self, client: Client) -> AsyncIterator[bytes]:
         """Render what the client is to be sent now."""
-        # The id is taken first: what changes while rendering is sent again, never missed.
-        event_id = write_cursor(self._side.tables(time.time_ns() // 1000).cursor())
+        # What has been handed out, and no newer place: changes after it may not be known here yet.
+        event_id = write_cursor(self._cursor or self._tables().cursor())
         if client.needs_snapshot:
             client.needs_snapshot = False
             client.changed.clear()
@@ -174,20 +179,26 @@ class Streams:
                 self._cursor = None
 
     def _hand_out(self) -> None:
-        tables = self._side.tables(time.time_ns() // 1000)
+        tables = self._tables()
         if not self._clients or self._cursor is None:
             self._cursor = tables.cursor()
             return
         changes = tables.changes(self._cursor)
         self._cursor = changes.cursor
         changed = {sku for sku, _ in changes.cells}
+        # Safety stock and groups are part of every answer, and no table tells of them.
+        anew = not changes.complete or self._setup_version != self._side.setup.version
+        self._setup_version = self._side.setup.version
         for client in self._clients:
-            if not changes.complete:
+            if anew:
                 client.needs_snapshot = True
                 client.wake.set()
             elif mine := changed & client.skus:
                 client.changed |= mine
                 client.wake.set()
+
+    def _tables(self) -> TableReader:
+        return self._side.tables(time.time_ns() // 1000)
 
 
 class StreamEvents(Struct, frozen=True):
