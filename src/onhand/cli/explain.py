@@ -121,7 +121,7 @@ def _print(explanation: Explanation, location: str) -> None:
             event.occurred_at,
             event.type,
             f"{event.quantity:+,}" if event.type == "adjustment" else f"{event.quantity:,}",
-            event.effect,
+            "+".join(event.effects) or "none",
             event.source or "",
             event.id or "",
             f"{event.topic}[{event.partition}]@{event.offset}",

@@ -169,7 +169,7 @@ class ChangePublisher:
             for table, locations in zip(tables, names, strict=True):
                 number = table.find_sku(sku)
                 if number is not None:
-                    yield from ((sku, locations[place]) for place in table.row(number)["location"])
+                    yield from ((sku, locations[place]) for place in table.row(number)[0])
 
     def _tell(self, cells: dict[tuple[str, str], None]) -> None:
         if not cells:

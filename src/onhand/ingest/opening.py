@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onhand.errors import AlreadyRunning, TableUnavailable
 from onhand.identity import open_identity
@@ -216,7 +216,7 @@ class _Opening:
 
     def _supply(self, number: int, generation: int, found: Checkpoint | None) -> Supply:
         path = self._directory.table_path(number, generation)
-        options = {
+        options: dict[str, Any] = {
             "cluster_id": bytes.fromhex(self._directory.cluster_id),
             "shard": number,
             "shard_count": self._settings.shard_count,

@@ -127,7 +127,9 @@ def run_flow(engine: Engine) -> None:
         What made a step stop; Bytewax wraps it, this unwraps it.
     """
     flow = get_flow(engine)
-    cluster_main(flow, [], 0, worker_count_per_proc=engine.settings.worker_count)
+    cluster_main(  # type: ignore[no-untyped-call]
+        flow, [], 0, worker_count_per_proc=engine.settings.worker_count
+    )
 
 
 def _give_up() -> None:

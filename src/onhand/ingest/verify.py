@@ -224,7 +224,7 @@ def _compare(
     tell: Callable[[int, int], None],
 ) -> Verified:
     numbering = Numbering()
-    suspects: NDArray[np.int64] | None = None
+    suspects = np.empty(0, np.int64)
     for turn in range(RECHECK_COUNT_MAX):
         if turn:
             time.sleep(RECHECK_S)
@@ -235,7 +235,7 @@ def _compare(
         rebuild.advance([offsets[partition] for partition in partitions], tell)
         rebuilt = _rebuilt(scratch, numbering)
         differing = live.differing(rebuilt)
-        suspects = differing if suspects is None else np.intersect1d(suspects, differing)
+        suspects = np.intersect1d(suspects, differing) if turn else differing
         if not len(suspects):
             break
     names = [f"{topic}[{number}]" for topic, number in partitions]
