@@ -28,7 +28,7 @@ class _Session:
         """Calls not wholly reported yet."""
         self.is_broken = False
         self._is_closing = False
-        self.producer = Producer({**options.producer(), "error_cb": self._note})
+        self.producer = Producer(options.producer())
         self._thread = threading.Thread(target=self._run, name="log-append", daemon=True)
         self._thread.start()
 
@@ -42,12 +42,13 @@ class _Session:
 
     def _run(self) -> None:
         while self.call_count or not self._is_closing:
-            self.producer.poll(POLL_S)
-
-    def _note(self, error: KafkaError) -> None:
-        # An idempotent producer that cannot keep its promise stops for good; the next call gets a
-        # new one. Duplicates that this may cause are known by their ids.
-        self.is_broken = self.is_broken or error.fatal()
+            try:
+                self.producer.poll(POLL_S)
+            except KafkaException:
+                # An idempotent producer that cannot keep its promise says so here and takes
+                # nothing more; what is on its way is still reported. The next call gets a new
+                # producer, and duplicates that this may cause are known by their ids.
+                self.is_broken = True
 
 
 class _Call:

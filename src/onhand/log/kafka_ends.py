@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs re-export nothing
     AdminClient,
@@ -30,6 +30,8 @@ from onhand.log.base import TopicPartition, check_start
 from onhand.log.kafka_options import KafkaOptions, from_exception
 
 ASK_INTERVAL_S: Final = 0.1
+GRACE_S: Final = 5.0
+"""How much later than it should the client library may tell of a timeout."""
 MARKS_MAX: Final = 64
 """Marks kept for a partition that is behind; past it, the newest are merged."""
 
@@ -97,18 +99,20 @@ class EndWatch:
         self._now_us = now_us
         self._asked: Offsets = {}
         self._asked_us = 0
-        self._next_ask_s = 0.0
+        self._asked_s = 0.0
         self.error: OnhandError | None = None
 
     def turn(self) -> tuple[int, dict[TopicPartition, int]] | None:
         """Return a new answer, with the time before it was asked for, if one has come."""
-        if self._asked:
-            if not all(future.done() for future in self._asked.values()):
-                return None
-            return self._collect()
         now_s = time.monotonic()
-        if now_s >= self._next_ask_s:
-            self._next_ask_s = now_s + ASK_INTERVAL_S
+        if self._asked:
+            if all(future.done() for future in self._asked.values()):
+                return self._collect()
+            # The client library may wait for a hanging broker much longer than it was told to.
+            if now_s - self._asked_s > self._options.request_timeout_s:
+                self.error = self._options.unavailable("does not answer")
+        elif now_s - self._asked_s >= ASK_INTERVAL_S:
+            self._asked_s = now_s
             self._asked_us = self._now_us()
             self._asked = ask_offsets(self._admin, self._partitions, LATEST, self._options)
         return None
@@ -146,10 +150,17 @@ def wait_offsets(asked: Offsets, options: KafkaOptions) -> dict[TopicPartition, 
     KafkaException
         Kafka did not answer for every partition.
     """
-    return {
-        (partition.topic, partition.partition): future.result(options.request_timeout_s).offset
-        for partition, future in asked.items()
-    }
+    found = {}
+    for partition, future in asked.items():
+        try:
+            offset = future.result(options.request_timeout_s + GRACE_S).offset
+        except TimeoutError:
+            offset = -1
+        # librdkafka tells of a broker that did not answer in time by an offset of -1001.
+        if offset < 0:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
+        found[partition.topic, partition.partition] = offset
+    return found
 
 
 def fetched_end(consumer: Consumer, partition: KafkaPartition) -> int:
