@@ -37,6 +37,7 @@ SAFETY_RULES: Final = (
 """What the web shop keeps back, and a category that is kept back everywhere."""
 
 DIFFERENCES_SHOWN: Final = 10
+SAMPLE_STORES_MAX: Final = 20
 _POLL_S: Final = 0.05
 _START_S_MAX: Final = 120.0
 
@@ -71,9 +72,9 @@ def demo(
     settings = with_free_port(_for_demo(settings, data))
     with _running(settings) as process:
         year = load(None, limit, seed)
-        seconds = _replay(settings, year)
+        _replay(settings, year)
         differences = _check(settings, year) if check else 0
-        _summarise(settings, year, seconds)
+        _summarise(settings, year)
         if not once and not differences:
             click.echo("Serving until Ctrl-C.")
             with contextlib.suppress(KeyboardInterrupt):
@@ -121,8 +122,8 @@ def _wait_ready(settings: Settings, process: subprocess.Popen[bytes]) -> None:
     raise DemoError(f"onhand did not start within {_START_S_MAX:.0f} s", "Look at its log above")
 
 
-def _replay(settings: Settings, year: Year) -> float:
-    """Publish the year and wait until every event is applied; answer the seconds it took."""
+def _replay(settings: Settings, year: Year) -> None:
+    """Publish the year, wait until every event is applied, and say how long it took."""
     from onhand.log import open_log  # noqa: PLC0415 - keeps `--help` quick
     from onhand.sending import LogSink  # noqa: PLC0415
 
@@ -141,7 +142,6 @@ def _replay(settings: Settings, year: Year) -> float:
         f"{sent.accepted / seconds:,.0f} events/s, {year.line_count / seconds:,.0f} lines/s, "
         f"{dead_count:,} refused."
     )
-    return seconds
 
 
 def _put_safety_stock(settings: Settings) -> None:
@@ -191,15 +191,11 @@ def _check(settings: Settings, year: Year) -> int:
     return len(differing)
 
 
-def _summarise(settings: Settings, year: Year, seconds: float) -> None:
+def _summarise(settings: Settings, year: Year) -> None:
     """Print one answer, how fresh it is, and where to look."""
-    del seconds
-    sku, location = _best_seller(year)
-    path = f"/v1/availability/{quote(sku)}?location={quote(location)}"
-    status, content = fetch(base_url(settings), path)
-    if status != http.client.OK:
-        raise DemoError(f"GET {path} answered {status}: {content[:200].decode(errors='replace')}")
-    answer: Mapping[str, Any] = msgspec.json.decode(content)
+    sku, answer = _sample(settings, year)
+    location = answer["scope"].removeprefix("location:")
+    path = _read_path(sku, location)
     place = next(each for each in year.places() if each.id == location)
     url = base_url(settings)
     click.echo(
@@ -217,6 +213,25 @@ def _summarise(settings: Settings, year: Year, seconds: float) -> None:
     )
 
 
+def _sample(settings: Settings, year: Year) -> tuple[str, Mapping[str, Any]]:
+    """Read the best seller where it sells most and is in stock."""
+    sku, locations = _best_seller(year)
+    answer: Mapping[str, Any] = {}
+    for location in locations[:SAMPLE_STORES_MAX]:
+        path = _read_path(sku, location)
+        status, content = fetch(base_url(settings), path)
+        if status != http.client.OK:
+            raise DemoError(f"GET {path} answered {status}: {content.decode(errors='replace')}")
+        answer = msgspec.json.decode(content)
+        if answer["available"]:
+            break
+    return sku, answer
+
+
+def _read_path(sku: str, location: str) -> str:
+    return f"/v1/availability/{quote(sku)}?location={quote(location)}"
+
+
 def on_hand_of_every_cell(reader: TableReader) -> dict[tuple[str, str], int]:
     """Read the whole table."""
     reader.refresh()
@@ -229,16 +244,17 @@ def on_hand_of_every_cell(reader: TableReader) -> dict[tuple[str, str], int]:
     return found
 
 
-def _best_seller(year: Year) -> tuple[str, str]:
-    """Pick the product in the most baskets, and the store that sells it most."""
-    import numpy as np  # noqa: PLC0415
+def _best_seller(year: Year) -> tuple[str, list[str]]:
+    """Pick the product in the most baskets, and the stores that sell it, the busiest first."""
+    import numpy as np  # noqa: PLC0415 - keeps `--help` quick
+
+    from onhand.replay.shelves import location_of  # noqa: PLC0415
 
     products, counts = np.unique(year.sales.product, return_counts=True)
     product = products[np.argmax(counts)]
-    from onhand.replay.shelves import location_of  # noqa: PLC0415
-
-    stores, counts = np.unique(year.sales.store[year.sales.product == product], return_counts=True)
-    return str(product), location_of(int(stores[np.argmax(counts)]))
+    sold = year.sales.product == product
+    stores, counts = np.unique(year.sales.store[sold], return_counts=True)
+    return str(product), [location_of(store) for store in stores[np.argsort(-counts)].tolist()]
 
 
 def _reader(settings: Settings) -> TableReader:
