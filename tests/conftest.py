@@ -6,10 +6,19 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.brokers import KAFKA, broker, kafka_log, own_broker
+from tests.logs import embedded_log, event_log
 from tests.postgres import postgres_server, postgres_url
 
 # Fixtures, for every test below.
-__all__ = ["broker", "kafka_log", "own_broker", "postgres_server", "postgres_url"]
+__all__ = [
+    "broker",
+    "embedded_log",
+    "event_log",
+    "kafka_log",
+    "own_broker",
+    "postgres_server",
+    "postgres_url",
+]
 
 # A gate must give the same verdict on the same commit, so there Hypothesis draws from a fixed seed.
 settings.register_profile("default", deadline=None)
