@@ -187,7 +187,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 120
     poll_record_count_max: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Most records taken from the log in one poll.")
-    ] = 10_000
+    ] = 1_000
     body_bytes_max: Annotated[
         int,
         Meta(
