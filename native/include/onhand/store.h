@@ -255,10 +255,14 @@ static inline bool oh_row_confirm(const oh_store_t *store, uint32_t sku, const o
     return atomic_load_explicit(&oh_sku_at(store, sku)->word, memory_order_relaxed) == view->word;
 }
 uint32_t oh_row_find(const oh_row_view_t *view, uint32_t location); /* cell index or OH_NONE */
+/* The lines that a short row has its columns in; of a long one only the first are worth it. */
 static inline void oh_row_prefetch(const oh_store_t *store, uint32_t sku)
 {
     uint64_t word = atomic_load_explicit(&oh_sku_at(store, sku)->word, memory_order_relaxed);
-    __builtin_prefetch(store->base + (word >> 32 << 4));
+    const uint8_t *block = store->base + (word >> 32 << 4);
+    uint64_t bytes = store->block_bytes[(word >> 24) & 63];
+    for (uint64_t at = 0; at < bytes && at < 256; at += 64)
+        __builtin_prefetch(block + at);
 }
 
 enum oh_counter { OH_ON_HAND = 0, OH_HELD = 1, OH_IN_TRANSIT = 2, OH_SCRAPPED = 3 }; /* damaged */

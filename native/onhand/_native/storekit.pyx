@@ -55,6 +55,28 @@ cdef int check(int status) except -1:
     return 0
 
 
+def plain_lookups(uint64_t key_count, const uint32_t[::1] picks, bint ahead) -> tuple[float, int]:
+    """Time one hash lookup and one load per pick, in a table of 8-byte keys and 4-byte numbers.
+
+    The limit that benchmarks compare with.
+
+    Parameters
+    ----------
+    ahead
+        Whether to ask for memory 16 picks ahead.
+
+    Returns
+    -------
+    tuple
+        Seconds, and the sum of what was loaded.
+    """
+    cdef double seconds
+    cdef uint64_t total = 0
+    with nogil:
+        seconds = plain_lookups_time(key_count, &picks[0], picks.shape[0], ahead, &total)
+    return seconds, total
+
+
 cdef class StoreKit:
     """One store, open for writing.
 
@@ -216,6 +238,46 @@ cdef class StoreKit:
 
 cdef extern from *:
     """
+    #include <stdlib.h>
+    #include <time.h>
+
+    typedef struct { uint64_t key; uint32_t number; } plain_slot_t;
+
+    static double plain_lookups_time(uint64_t key_count, const uint32_t *picks, uint64_t count,
+                                     int ahead, uint64_t *total)
+    {
+        uint64_t size = 16, sum = 0, at;
+        struct timespec begin, end;
+        while (size < key_count * 2)
+            size *= 2;
+        plain_slot_t *slots = calloc(size, sizeof *slots);
+        uint32_t *cells = calloc(key_count, sizeof *cells);
+        if (slots == NULL || cells == NULL)
+            return -1;
+        for (uint64_t number = 0; number < key_count; number++) {
+            uint64_t key = oh_fold(number + 1, OH_HASH_SEED_SKU);
+            for (at = key & (size - 1); slots[at].key != 0; at = (at + 1) & (size - 1)) {}
+            slots[at] = (plain_slot_t){key, (uint32_t)number};
+            cells[number] = (uint32_t)number;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        for (uint64_t pick = 0; pick < count; pick++) {
+            if (ahead && pick + 16 < count)
+                __builtin_prefetch(
+                    &slots[oh_fold(picks[pick + 16] + 1ULL, OH_HASH_SEED_SKU) & (size - 1)]);
+            /* Waiting for the last load: sum is never so large, which only we know. */
+            uint64_t wait = ahead ? 0 : sum >> 63;
+            uint64_t key = oh_fold(picks[pick] + 1ULL + wait, OH_HASH_SEED_SKU);
+            for (at = key & (size - 1); slots[at].key != key; at = (at + 1) & (size - 1)) {}
+            sum += cells[slots[at].number];
+        }
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        free(slots);
+        free(cells);
+        *total = sum;
+        return (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    }
+
     static inline void spin(void) { __asm__ volatile("" ::: "memory"); }
     static inline int is_fresh(const oh_row_view_t *view, uint32_t cell)
     {
@@ -223,5 +285,7 @@ cdef extern from *:
             && oh_cell_get(view, view->in_transit, cell) == 0;
     }
     """
+    double plain_lookups_time(uint64_t key_count, const uint32_t *picks, uint64_t count, int ahead,
+                              uint64_t *total) noexcept nogil
     void spin() noexcept nogil
     bint is_fresh(const oh_row_view_t *view, uint32_t cell) noexcept nogil

@@ -321,6 +321,7 @@ cdef class View:
         for at in range(count):
             if at + AHEAD < count:
                 prefetch(PyList_GET_ITEM(skus, start + at + AHEAD))
+                prefetch(<const char *> PyList_GET_ITEM(skus, start + at + AHEAD) + 47)
             if not utf8_of(<object> PyList_GET_ITEM(skus, start + at), &batch.text[at],
                            &batch.length[at]):
                 batch.length[at] = 0
@@ -447,7 +448,11 @@ cdef class View:
         # Before the row: the numbers are at least as new as they say.
         oh_stamp(&stamp, item.shard.store.header.as_of_us, now_us)
         try:
-            status = oh_render_item(&text, &item, scope, &stamp, style, &scratch)
+            if detail:
+                with nogil:     # a group may have thousands of cells
+                    status = oh_render_item(&text, &item, scope, &stamp, style, &scratch)
+            else:
+                status = oh_render_item(&text, &item, scope, &stamp, style, &scratch)
             if status != OH_OK:
                 raise MemoryError
             return PyBytes_FromStringAndSize(text.bytes, text.length)

@@ -6,6 +6,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+def stamp(path: bytes) -> tuple[int, int] | None: ...
 @final
 class Table:
     """One store, mapped read-only; the file may be unlinked while it is held."""

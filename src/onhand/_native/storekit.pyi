@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 class StoreError(Exception):
     """A status of the store: its number, and errno where that tells more."""
 
+def plain_lookups(
+    key_count: int, picks: NDArray[np.uint32], ahead: bool
+) -> tuple[float, int]: ...
 def shard_of(sku: str, shard_count: int) -> int: ...
 
 class StoreKit:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from onhand._native.reader import Table
+from onhand._native.reader import Table, stamp
 from onhand.errors import TableUnavailable
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class Follower:
 
     def __init__(self, directory: TableDirectory) -> None:
         self._directory = directory
-        self._paths: list[str] = [os.fspath(directory.published_path(0))]
+        self._paths: list[bytes] = [os.fsencode(directory.published_path(0))]
         self._stamps: list[Stamp | None] = [None]
         self.opened: OpenTables | None = None
 
     def refresh(self) -> bool:
-        """Map what is published now, if that is not what is mapped already; about 1 us a shard.
+        """Map what is published now, if that is not what is mapped already; under 2 us a shard.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Follower:
             There is no table to read, and there was none before.
         """
         # Taken before the files are read: what is published in between is found by the next call.
-        stamps = [_stamp(path) for path in self._paths]
+        stamps = [stamp(path) for path in self._paths]
         if self.opened is None:
             return self._reopen(stamps)
         if stamps == self._stamps or None in stamps:
@@ -76,7 +76,7 @@ class Follower:
             # Of some files there is no stamp from before they were read: look once more.
             stamps = [None] * shard_count
         shards = range(shard_count)
-        self._paths = [os.fspath(self._directory.published_path(shard)) for shard in shards]
+        self._paths = [os.fsencode(self._directory.published_path(shard)) for shard in shards]
         self._stamps = stamps
         if before is not None and before.published == opened.published:
             return False
@@ -118,11 +118,3 @@ class Follower:
                     f"{table.path} is not what its name says",
                     "Stop ingest, remove the file and start again; the table is rebuilt",
                 )
-
-
-def _stamp(path: str) -> Stamp | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, at every read
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns

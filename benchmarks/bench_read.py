@@ -1,0 +1,207 @@
+"""Reading: points, batches, groups and rendered answers, from one process.
+
+Bias: nobody writes meanwhile, names are ASCII of 10 to 12 characters, and random reads pick every SKU
+with the same chance, which is harder on the caches than real shopping is. The limit beside the figures
+is a plain C loop in the same run: one hash lookup and one load over as many keys, each waited for, or
+with memory asked for 16 lookups ahead where what is measured is a batch.
+"""
+
+import hashlib
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onhand._native.storekit import StoreKit, plain_lookups
+from onhand.model.setup import SafetyRule, Setup
+from onhand.table.directory import TableDirectory
+from onhand.table.reader import TableReader
+
+NOW_US = 1_760_000_000_000_000
+RANDOM = np.random.default_rng(7)
+LARGE = pytest.param(1_000_000, marks=pytest.mark.slow)
+SETUP = Setup(safety_rules=(SafetyRule(group="all", quantity=1),))
+
+
+class Filled:
+    """A published table of so many SKUs at so many locations each, and a reader of it."""
+
+    def __init__(self, root, sku_count, cells_per_sku, location_count):
+        cluster_id = uuid.uuid4().hex
+        self.directory = TableDirectory(root, cluster_id)
+        self.directory.prepare()
+        self.kit = StoreKit(
+            self.directory.table_path(0, 1),
+            capacity_bytes=4 << 30,
+            cluster_id=bytes.fromhex(cluster_id),
+        )
+        self.names = [f"SKU{n:08d}" for n in range(sku_count)]
+        self.places = [f"store-{n:03d}" for n in range(location_count)]
+        for place in self.places:
+            self.kit.location(place)
+        self.numbers = self.kit.skus(self.names)
+        self.empty = sku_count
+        self.fill(sku_count, cells_per_sku, location_count)
+        self.kit.stamp(NOW_US - 5_000)
+        self.directory.publish(0, 1, shard_count=1, partitions=(("stock.sales", 0),))
+        self.reader = TableReader(root, cluster_id)
+        self.reader.set_scopes(SETUP, NOW_US / 1e6)
+        self.reader.refresh()
+
+    def fill(self, sku_count, cells_per_sku, location_count):
+        """Give every SKU its cells in an order of its own, as arrivals do."""
+        for start in range(0, sku_count, 100_000):
+            numbers = self.numbers[start : start + 100_000]
+            first = RANDOM.integers(0, location_count, len(numbers), dtype=np.uint32)
+            step = RANDOM.choice([1, 7, 11, 13], len(numbers)).astype(np.uint32)
+            at = first[:, None] + step[:, None] * np.arange(cells_per_sku, dtype=np.uint32)
+            units = RANDOM.integers(-2, 20, at.size, dtype=np.int32)
+            self.kit.add_numbers(
+                np.repeat(numbers, cells_per_sku),
+                (at % location_count).astype(np.uint32).reshape(-1),
+                units,
+                counted=True,
+            )
+
+
+_filled = {}
+
+
+@pytest.fixture
+def filled(tmp_path_factory):
+    """Make a table of a shape once a session."""
+
+    def fill(sku_count, cells_per_sku=10, location_count=97):
+        shape = (sku_count, cells_per_sku, location_count)
+        if shape not in _filled:
+            _filled.clear()
+            shared = Path("/dev/shm")
+            root = tmp_path_factory.mktemp("tables") if not shared.is_dir() else shared
+            _filled[shape] = Filled(root, *shape)
+        return _filled[shape]
+
+    yield fill
+    for one in _filled.values():
+        one.directory.remove()
+    _filled.clear()
+
+
+def report(benchmark, what, count, unit, result, limit_s=None):
+    """Print the time of one, the rate, the ratio to the limit, and a hash of the result."""
+    print(f"\nresult {hashlib.sha256(np.asarray(result).tobytes()).hexdigest()[:16]}")
+    if benchmark.stats is None:
+        return
+    each = benchmark.stats.stats.min / count
+    line = f"{what}: {each * 1e9:.0f} ns, {1e-6 / each:.2f} M {unit}/s"
+    if limit_s is not None:
+        line += f", {limit_s / each:.2f} of a plain C loop ({limit_s * 1e9:.0f} ns)"
+    print(line)
+
+
+def plain_s(sku_count, picks, *, ahead):
+    """Time the limit: seconds a lookup, the best of three."""
+    return min(plain_lookups(sku_count, picks, ahead)[0] for _ in range(3)) / len(picks)
+
+
+def picks_of(sku_count, count):
+    """Draw SKU numbers at random."""
+    return RANDOM.integers(0, sku_count, count, dtype=np.uint32)
+
+
+@pytest.mark.parametrize("sku_count", [10_000, LARGE])
+@pytest.mark.parametrize("hot", [True, False], ids=["hot", "random"])
+def bench_point_read(benchmark, filled, sku_count, hot):
+    """One cell by name, from Python: 0.5 us hot, 2.5 us at random over 1M SKUs."""
+    table = filled(sku_count)
+    picks = picks_of(sku_count, 20_000) if not hot else np.full(20_000, 5, np.uint32)
+    names = [table.names[n] for n in picks]
+
+    def read():
+        available = table.reader.available
+        return [available(name, "store-042") for name in names]
+
+    result = benchmark(read)
+    limit = plain_s(sku_count, picks, ahead=False)
+    report(benchmark, f"point read of {sku_count:,} SKUs", len(names), "reads", result, limit)
+
+
+@pytest.mark.parametrize("sku_count", [10_000, LARGE])
+def bench_batch_read(benchmark, filled, sku_count):
+    """Many cells by name: 5 million a second."""
+    table = filled(sku_count)
+    picks = picks_of(sku_count, 200_000)
+    names = [table.names[n] for n in picks]
+    places = [table.places[n] for n in picks % len(table.places)]
+    result = benchmark(table.reader.available_many, names, places)
+    limit = plain_s(sku_count, picks, ahead=True)
+    report(benchmark, f"batch read of {sku_count:,} SKUs", len(names), "cells", result, limit)
+
+
+@pytest.mark.parametrize("sku_count", [10_000, LARGE])
+def bench_batch_read_by_number(benchmark, filled, sku_count):
+    """Many cells by number, as native callers hold them."""
+    table = filled(sku_count)
+    picks = picks_of(sku_count, 200_000)
+    places = (picks % len(table.places)).astype(np.uint32)
+    view = table.reader.view()
+    result = benchmark(view.available_numbers, 0, picks, places)
+    limit = plain_s(sku_count, picks, ahead=True)
+    report(benchmark, f"batch read by number of {sku_count:,}", len(picks), "cells", result, limit)
+
+
+@pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("hot", [True, False], ids=["hot", "cold"])
+def bench_group_read(benchmark, filled, sku_count, hot):
+    """The sum of a row of 500 cells, native: 0.3 us hot, 4 us when it lies in memory only."""
+    table = filled(sku_count, cells_per_sku=500, location_count=600)
+    picks = picks_of(sku_count, sku_count) if not hot else np.full(1_000, 5, np.uint32)
+    view = table.reader.view()
+    result = benchmark(view.group_available_numbers, 0, picks, 0)
+    report(benchmark, f"group read, rows of 500 in {sku_count:,}", len(picks), "rows", result)
+
+
+@pytest.mark.parametrize("sku_count", [10_000, LARGE])
+def bench_query(benchmark, filled, sku_count):
+    """1,000 SKUs in a group, names in and JSON out: 500,000 answers a second."""
+    table = filled(sku_count)
+    names = [table.names[n] for n in picks_of(sku_count, 1_000)]
+    result = benchmark(table.reader.render_query, names, ["group:all"], NOW_US)
+    report(benchmark, f"query, {len(result):,} bytes", len(names), "answers", bytearray(result))
+
+
+@pytest.mark.parametrize("detail", [False, True], ids=["sum", "by-location"])
+def bench_render_one(benchmark, filled, detail):
+    """One SKU in a group, as JSON."""
+    table = filled(10_000)
+    render = table.reader.render_one
+
+    def read():
+        return [render("SKU00000042", "group:all", NOW_US, detail) for _ in range(1_000)]
+
+    result = benchmark(read)[0]
+    report(benchmark, f"one answer, {len(result):,} bytes", 1_000, "answers", bytearray(result))
+
+
+def bench_refresh(benchmark, filled):
+    """Looking for a new generation before each read: 1 us."""
+    reader = filled(10_000).reader
+
+    def refresh():
+        return [reader.refresh() for _ in range(1_000)]
+
+    report(benchmark, "refresh", 1_000, "looks", benchmark(refresh))
+
+
+@pytest.mark.parametrize("sku_count", [10_000, LARGE])
+def bench_memory(benchmark, filled, sku_count):
+    """Bytes a stocked cell, directory, index, slack and all: 64 at 10M cells."""
+    table = filled(sku_count)
+    begin = time.perf_counter()
+    statistics = benchmark.pedantic(table.reader.statistics, rounds=1)[0]
+    each = statistics["used_bytes"] / statistics["cells"]
+    print(f"\n{statistics['cells']:,} cells: {each:.1f} bytes each, of which rows ", end="")
+    print(f"{statistics['row_bytes'] / statistics['cells']:.1f}")
+    assert each <= 64 or sku_count < 1_000_000
+    assert time.perf_counter() > begin
