@@ -1,0 +1,260 @@
+"""The figures that onhand is to reach, and how a benchmark states what it measured.
+
+::
+
+    from benchmarks.figures import state
+
+    def bench_apply_columns(benchmark, cell_count):
+        benchmark(apply)
+        state(benchmark, "apply_columns", rate, limit=bare_rate, limit_name="a plain C loop")
+
+:func:`state` prints the figure with its ratio to a limit measured in the same run, and leaves it
+in the ``extra_info`` of pytest-benchmark; :mod:`benchmarks.report` writes docs/benchmarks.md of it.
+A ratio is the share of the limit that was reached: 1 is the limit itself, for rates and for times.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HIGHER_IS_BETTER = ("/s",)
+"""What units of rates end in; of everything else less is better."""
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured, and what it has to come to: every bound that is set."""
+
+    what: str
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+    ratio_at_least: float | None = None
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit.endswith(HIGHER_IS_BETTER)
+
+    def ratio(self, value: float, limit: float) -> float:
+        """Return the share of the limit that was reached."""
+        return value / limit if self.is_rate else limit / value
+
+    def is_met(self, value: float, ratio: float | None) -> bool | None:
+        """Compare with every bound; None when there is none, or no ratio to compare."""
+        if self.ratio_at_least is not None and ratio is None:
+            return None
+        pairs = [
+            (value, self.at_least),
+            (ratio, self.ratio_at_least),
+            (-value, None if self.at_most is None else -self.at_most),
+        ]
+        checks = [reached >= bound for reached, bound in pairs if bound is not None]
+        return all(checks) if checks else None
+
+    def target(self) -> str:
+        """Put the bounds into words."""
+        words = []
+        if self.at_least is not None:
+            words.append(f"at least {show(self.at_least, self.unit)}")
+        if self.at_most is not None:
+            words.append(f"at most {show(self.at_most, self.unit)}")
+        if self.ratio_at_least is not None:
+            words.append(f"at least {self.ratio_at_least:g} of its limit")
+        return " and ".join(words) or "none"
+
+
+class Stated(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure as a benchmark measured it; ``percentiles`` are in the figure's unit."""
+
+    key: str
+    value: float
+    limit: float | None = None
+    limit_name: str = ""
+    percentiles: dict[str, float] = {}
+    note: str = ""
+
+
+_EVENTS = "events/s"
+
+FIGURES: dict[str, Figure] = {
+    "apply_columns": Figure(
+        what="Columnar apply, 1M SKUs x 10 locations, one core, ids resolved, no duplicate check",
+        unit="movements/s",
+        at_least=20e6,
+        ratio_at_least=0.4,
+    ),
+    "apply_complete": Figure(
+        what="The same complete: strings resolved, duplicates, history and change ring on",
+        unit="movements/s",
+        at_least=8e6,
+    ),
+    "cell_bytes": Figure(
+        what="Memory per stocked cell at 10M cells, directory and all", unit="bytes", at_most=64
+    ),
+    "point_read_hot": Figure(what="Point read from Python, hot", unit="us", at_most=0.5),
+    "point_read_random": Figure(
+        what="Point read from Python, random over 1M SKUs", unit="us", at_most=2.5
+    ),
+    "batch_read": Figure(what="Batch read", unit="cells/s", at_least=5e6),
+    "group_read_hot": Figure(
+        what="Group read of a 500-location row, native, hot", unit="us", at_most=0.3
+    ),
+    "group_read_cold": Figure(
+        what="Group read of a 500-location row, native, cold", unit="us", at_most=4
+    ),
+    "ingest_kafka": Figure(
+        what="Kafka to visible in the table, one JSON event a message",
+        unit=_EVENTS,
+        ratio_at_least=0.5,
+    ),
+    "ingest_kafka_100_lines": Figure(
+        what="Kafka to visible in the table, 100 lines a message", unit="lines/s", at_least=3e6
+    ),
+    "freshness_embedded": Figure(
+        what="Published to visible over HTTP at 5,000 events/s, p99, embedded log",
+        unit="ms",
+        at_most=20,
+    ),
+    "freshness_embedded_post": Figure(
+        what="The same, published by `POST /v1/events`", unit="ms", at_most=20
+    ),
+    "freshness_kafka": Figure(
+        what="Published to visible over HTTP at 5,000 events/s, p99, Kafka",
+        unit="ms",
+        at_most=20,
+    ),
+    "http_read": Figure(
+        what="`GET /v1/availability/{sku}` on one worker", unit="requests/s", ratio_at_least=0.7
+    ),
+    "http_read_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=3),
+    "http_query": Figure(
+        what="`POST /v1/availability/query` with 1,000 SKUs on one worker",
+        unit="SKU answers/s",
+        at_least=500e3,
+    ),
+    "checkpoint_pause": Figure(
+        what="Checkpoint of 10M cells, ids and history included: apply paused",
+        unit="ms",
+        at_most=100,
+    ),
+    "checkpoint_durable": Figure(what="The same checkpoint: on disk after", unit="s", at_most=5),
+    "restart": Figure(
+        what="Restart with 10M cells: `onhand ingest` started to first read", unit="s", at_most=5
+    ),
+    "restart_http": Figure(
+        what="Restart with 10M cells: `onhand up` started to first answer over HTTP",
+        unit="s",
+        at_most=5,
+    ),
+    # Without a target: what the figures above are made of.
+    "decode": Figure(what="Decoding and judging, one JSON event a message", unit=_EVENTS),
+    "decode_100_lines": Figure(what="Decoding and judging, 100 lines a message", unit="lines/s"),
+    "unpack_messages": Figure(what="Messages of librdkafka to columns", unit="messages/s"),
+    "log_append_embedded_1": Figure(
+        what="Embedded log: one caller, each record waited for", unit="records/s"
+    ),
+    "log_append_embedded_100": Figure(what="The same, 100 records at a time", unit="records/s"),
+    "log_append_embedded_1000": Figure(what="The same, 1,000 records at a time", unit="records/s"),
+    "log_poll_embedded": Figure(what="Catching up from the embedded log", unit="records/s"),
+    "log_poll_kafka": Figure(what="Catching up from Kafka", unit="records/s"),
+    "log_latency_embedded": Figure(
+        what="Appended in one process to polled in another at 5,000/s, p99, embedded", unit="ms"
+    ),
+    "log_latency_kafka": Figure(what="The same, Kafka", unit="ms"),
+    "log_append_embedded_1": Figure(
+        what="Embedded log: appends on disk, one caller, 1 record each", unit="records/s"
+    ),
+    "log_append_embedded_100": Figure(what="The same, 100 records each", unit="records/s"),
+    "log_append_embedded_1000": Figure(what="The same, 1,000 records each", unit="records/s"),
+    "log_poll_embedded": Figure(what="Embedded log: catching up", unit="records/s", at_least=1e6),
+    "log_poll_kafka": Figure(what="Kafka: catching up, as columns", unit="records/s"),
+    "log_latency_embedded": Figure(
+        what="Embedded log: handed over in one process to polled in another, 5,000/s, p99",
+        unit="ms",
+    ),
+    "log_latency_kafka": Figure(what="The same, Kafka", unit="ms"),
+}
+"""Every figure by its key, in the order of the report."""
+
+
+def state(
+    benchmark: Any,
+    key: str,
+    value: float,
+    *,
+    limit: float | None = None,
+    limit_name: str = "",
+    percentiles: Mapping[str, float] | None = None,
+    note: str = "",
+) -> None:
+    """Print a figure and leave it among the results; nothing when timing is off.
+
+    A benchmark may state several. Of one with a size as its parameter the report keeps the largest.
+
+    Parameters
+    ----------
+    benchmark
+        The fixture of pytest-benchmark.
+    key
+        One of :data:`FIGURES`.
+    value
+        In the figure's unit.
+    limit, limit_name
+        What bounds it from above, measured in this run, in the same unit; and what that is.
+    percentiles
+        By name (``p50``), in the figure's unit.
+    note
+        What a reader has to know to judge the figure.
+    """
+    stated = Stated(
+        key=key,
+        value=float(value),
+        limit=None if limit is None else float(limit),
+        limit_name=limit_name,
+        percentiles={name: float(each) for name, each in (percentiles or {}).items()},
+        note=note,
+    )
+    line = describe(stated)
+    if benchmark.disabled:
+        return
+    benchmark.extra_info.setdefault("figures", []).append(msgspec.to_builtins(stated))
+    print(f"\n{line}")
+
+
+def describe(stated: Stated) -> str:
+    """Put a figure into one line: value, ratio, target."""
+    figure = FIGURES[stated.key]
+    words = [f"{stated.key}: {show(stated.value, figure.unit)}"]
+    ratio = ratio_of(stated)
+    if ratio is not None:
+        words.append(f"{ratio:.2f} of {stated.limit_name} ({show(stated.limit, figure.unit)})")
+    words += [f"{name} {show(each, figure.unit)}" for name, each in stated.percentiles.items()]
+    verdict = figure.is_met(stated.value, ratio)
+    if verdict is not None:
+        words.append(f"target {figure.target()}: {'met' if verdict else 'NOT met'}")
+    return ", ".join(words)
+
+
+def ratio_of(stated: Stated) -> float | None:
+    """Return the share of its limit that a figure reached; None without a limit."""
+    if stated.limit is None:
+        return None
+    return FIGURES[stated.key].ratio(stated.value, stated.limit)
+
+
+def show(value: float, unit: str) -> str:
+    """Write a number with its unit, three digits that count."""
+    if abs(value) >= 1e6:
+        return f"{_digits(value / 1e6)} million {unit}"
+    return f"{_digits(value)} {unit}"
+
+
+def _digits(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
