@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from onhand.asyncapi import asyncapi_page
 from onhand.cli.options import default_text
 from onhand.configuration import CONFIG_ENV, SettingField, settings_fields
 from onhand.model.validate import choices
@@ -45,6 +46,12 @@ def docs() -> None:
 def settings() -> None:
     """Print docs/reference/settings.md."""
     click.echo(settings_page(), nl=False)
+
+
+@docs.command()
+def asyncapi() -> None:
+    """Print docs/reference/asyncapi.json."""
+    click.echo(asyncapi_page(), nl=False)
 
 
 def settings_page() -> str:
