@@ -156,17 +156,6 @@ FIGURES: dict[str, Figure] = {
     "decode_100_lines": Figure(what="Decoding and judging, 100 lines a message", unit="lines/s"),
     "unpack_messages": Figure(what="Messages of librdkafka to columns", unit="messages/s"),
     "log_append_embedded_1": Figure(
-        what="Embedded log: one caller, each record waited for", unit="records/s"
-    ),
-    "log_append_embedded_100": Figure(what="The same, 100 records at a time", unit="records/s"),
-    "log_append_embedded_1000": Figure(what="The same, 1,000 records at a time", unit="records/s"),
-    "log_poll_embedded": Figure(what="Catching up from the embedded log", unit="records/s"),
-    "log_poll_kafka": Figure(what="Catching up from Kafka", unit="records/s"),
-    "log_latency_embedded": Figure(
-        what="Appended in one process to polled in another at 5,000/s, p99, embedded", unit="ms"
-    ),
-    "log_latency_kafka": Figure(what="The same, Kafka", unit="ms"),
-    "log_append_embedded_1": Figure(
         what="Embedded log: appends on disk, one caller, 1 record each", unit="records/s"
     ),
     "log_append_embedded_100": Figure(what="The same, 100 records each", unit="records/s"),
