@@ -50,6 +50,9 @@ FAST_FAILURES_MAX: Final = 8
 
 STEADY_S: Final = 30.0
 
+PARENT_ENV: Final = "ONHAND_PARENT_PROCESS"
+"""Names to a child the process that spawned it; for us alone."""
+
 _PROBE_INTERVAL_S: Final = 0.05
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -205,25 +208,29 @@ class Supervisor:
 def spawn(
     argv: Sequence[str], environment: Mapping[str, str], *, stdout: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a process in our group that is told to end (SIGTERM) when this thread ends.
+    """Start an ``onhand`` command in our group that ends when the calling thread does.
 
-    Call it from the main thread of a process with one thread: the child is set up between fork
-    and exec.
+    The child sees to that itself, in :func:`end_with_parent`: nothing of ours runs between fork
+    and exec, so any thread may call this.
     """
-    parent = os.getpid()
+    named = {**environment, PARENT_ENV: str(os.getpid())}
+    return subprocess.Popen(argv, env=named, stdout=stdout)  # noqa: S603 - our own command line
 
-    def bind_to_parent() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        # The parent may have died before the line above took effect.
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
 
-    return subprocess.Popen(  # noqa: S603
-        argv,
-        env=dict(environment),
-        stdout=stdout,
-        preexec_fn=bind_to_parent,  # noqa: PLW1509 - see above
-    )
+def end_with_parent() -> None:
+    """Have the kernel send this process SIGTERM when the one that spawned it ends.
+
+    Does nothing in a process that :func:`spawn` did not start. Call it first of all.
+    """
+    parent = os.environ.pop(PARENT_ENV, None)
+    if parent is None:
+        return
+    # A parent that waits for signals has them blocked, and a mask outlives exec.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # The parent may have died before the line above took effect.
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def command(name: str, *arguments: str) -> tuple[str, ...]:

@@ -91,9 +91,11 @@ def blocks(document):
 
 
 @pytest.mark.kafka
-def test_every_command_of_the_readme_does_what_it_says(stranger):
+def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
     """All blocks run in order; what the text claims of their answers holds."""
     said = [stranger.type(block) for block in blocks("README.md")]
+    for block in blocks("docs/operating.md"):
+        stranger.type(block)
     printed = "\n".join(said)
     assert '"accepted":1,"rejected":[]' in said[1]
     assert '"available":12' in said[1]

@@ -49,6 +49,8 @@ except OnhandError as error:
 STEADY = """
 import os, sys, time
 from pathlib import Path
+from onhand.supervise import end_with_parent
+end_with_parent()
 scratch, n = Path(sys.argv[1]), sys.argv[2]
 with (scratch / f"pids-{n}").open("a") as pids:
     pids.write(f"{os.getpid()}\\n")
@@ -59,6 +61,16 @@ time.sleep(300)
 FAILING = "import sys; print('port 8000 is in use', file=sys.stderr); sys.exit(1)"
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + STEADY
+
+BLOCKING_PARENT = """
+import os, signal, sys, threading, time
+from onhand.supervise import spawn
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+def run():
+    spawn((sys.executable, "-c", sys.argv[1], sys.argv[2], "0"), os.environ).wait()
+threading.Thread(target=run, daemon=True).start()
+time.sleep(300)
+"""
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -174,6 +186,16 @@ def test_a_killed_supervisor_takes_its_children_along(
     running.process.kill()
     running.end()
     wait_until(lambda: not any(is_alive(pid) for pid in children))
+
+
+def test_any_thread_may_spawn_and_its_signal_mask_stays_its_own(tmp_path: Path) -> None:
+    """A child of a process that blocks SIGTERM hears SIGTERM, and ends with its parent."""
+    parent = subprocess.Popen([sys.executable, "-c", BLOCKING_PARENT, STEADY, str(tmp_path)])
+    wait_until((tmp_path / "ready-0").exists)
+    child = pids(tmp_path)[0]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not is_alive(child))
 
 
 def test_children_stay_in_the_group_of_the_supervisor(
