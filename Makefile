@@ -65,7 +65,7 @@ bench: dev
 	@mkdir -p build
 	$(PYTEST) benchmarks -p no:randomly -o timeout=0 --benchmark-enable --benchmark-only \
 		--benchmark-json build/benchmarks.json $(ARGS)
-	@if [ -f benchmarks/report.py ]; then $(BIN)/python benchmarks/report.py build/benchmarks.json; fi
+	$(BIN)/python -m benchmarks.report build/benchmarks.json
 
 bench-smoke: dev
 	$(PYTEST) benchmarks -m "not slow" $(ARGS)
