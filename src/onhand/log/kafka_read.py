@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
+from numpy.typing import NDArray
 
 from onhand._native.decode import unpack_messages
 from onhand.errors import OffsetOutOfRange
-from onhand.log.base import RawBatch, Record, TopicPartition, empty_batch, partition_name
+from onhand.log.base import Headers, RawBatch, Record, TopicPartition, empty_batch, partition_name
 from onhand.log.kafka_ends import EndWatch, PartitionProgress, fetched_end
 from onhand.log.kafka_options import KafkaOptions, from_exception, translate
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 WAIT_S: Final = 0.05
 """The longest wait for a message at once, so that ends are asked for while a poll waits."""
+
+CHUNK_RECORD_COUNT: Final = 500
+"""Asked of the client at once: fewer than the objects after which Python's collector runs."""
+
+BATCH_BYTES_MAX: Final = 16 << 20
 
 _RETENTION: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
@@ -29,6 +33,21 @@ _RETENTION: Final = frozenset(
 _FATAL: Final = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
+
+
+class _Part(NamedTuple):
+    """One answer of the consumer, as columns.
+
+    The messages themselves are let go at once: they are objects that Python's collector follows,
+    and kept in thousands they made it run so often that reading took twice as long.
+    """
+
+    values: list[bytes]
+    offsets: NDArray[np.int64]
+    append_us: NDArray[np.int64]
+    partitions: NDArray[np.uint16]
+    headers: list[Headers | None] | None
+    keys: list[bytes | None]
 
 
 class KafkaReader:
@@ -64,16 +83,14 @@ class KafkaReader:
         deadline = time.monotonic() + timeout_s
         while True:
             self._watch_ends()
-            batch = self._take(self._consumer.consume(record_count_max, 0))
-            if len(batch):
-                return batch
+            parts = self._take(record_count_max, 0.0)
             left_s = deadline - time.monotonic()
+            if not parts and left_s > 0:
+                parts = self._take(record_count_max, min(WAIT_S, left_s))
+            if parts:
+                return self._batch(parts)
             if left_s <= 0:
-                return batch
-            # One message wakes this; what came with it is taken by the next turn of the loop.
-            batch = self._take_first(record_count_max, min(WAIT_S, left_s))
-            if len(batch):
-                return batch
+                return empty_batch()
 
     def progress_us(self) -> int:
         """Return the time up to which everything appended has been handed out."""
@@ -105,15 +122,25 @@ class KafkaReader:
         """Leave Kafka."""
         self._consumer.close()
 
-    def _take_first(self, record_count_max: int, wait_s: float) -> RawBatch:
-        messages = self._consumer.consume(1, wait_s)
-        if messages and record_count_max > 1:
-            messages += self._consumer.consume(record_count_max - 1, 0)
-        return self._take(messages)
+    def _take(self, record_count_max: int, wait_s: float) -> list[_Part]:
+        """Take what the client has fetched, waiting only for a first message."""
+        parts: list[_Part] = []
+        left = record_count_max
+        bytes_left = BATCH_BYTES_MAX
+        # Asked for many, the client waits for as many; asked for one, it returns with the first.
+        wanted = 1 if wait_s else min(CHUNK_RECORD_COUNT, left)
+        while wanted and (messages := self._consumer.consume(wanted, wait_s)):
+            part = self._unpack(messages)
+            if part.values:
+                parts.append(part)
+                left -= len(part.values)
+                bytes_left -= sum(map(len, part.values))
+            if len(messages) < wanted or bytes_left <= 0:
+                break
+            wanted, wait_s = min(CHUNK_RECORD_COUNT, left), 0.0
+        return parts
 
-    def _take(self, messages: list[Message]) -> RawBatch:
-        if not messages:
-            return empty_batch()
+    def _unpack(self, messages: list[Message]) -> _Part:
         values, offsets, append_us, partitions, headers, errors = unpack_messages(
             messages, self._indexes
         )
@@ -125,13 +152,40 @@ class KafkaReader:
         # After the records: an end of partition speaks of the offset after them.
         for message in errors:
             self._note(message)
+        keys = [message.key() for message in messages]
+        return _Part(values, offsets, append_us, partitions, headers, keys)
+
+    def _batch(self, parts: list[_Part]) -> RawBatch:
+        values = list(chain.from_iterable(part.values for part in parts))
+        offsets = np.concatenate([part.offsets for part in parts])
+        append_us = np.concatenate([part.append_us for part in parts])
+        partitions = np.concatenate([part.partitions for part in parts])
+        headers: list[Headers | None] | None = None
+        if any(part.headers for part in parts):
+            headers = list(
+                chain.from_iterable(part.headers or [None] * len(part.values) for part in parts)
+            )
+        keys = list(chain.from_iterable(part.keys for part in parts))
+
+        def whole(index: int) -> Record:
+            topic, number = self._names[int(partitions[index])]
+            return Record(
+                topic=topic,
+                partition=number,
+                offset=int(offsets[index]),
+                append_us=int(append_us[index]),
+                key=keys[index],
+                value=values[index],
+                headers=headers[index] or () if headers is not None else (),
+            )
+
         return RawBatch(
             values=values,
             offsets=offsets,
             append_us=append_us,
             partitions=partitions,
             headers=headers,
-            whole=lambda index: self._whole(messages[index]),
+            whole=whole,
         )
 
     def _hand_out(
@@ -180,9 +234,6 @@ class KafkaReader:
             # Before the first fetch nobody vouches for the answer.
             if fetched >= 0:
                 self._progress[self._indexes[key]].mark(at_us, max(ends[key], fetched))
-
-    def _whole(self, message: Message) -> Record:
-        return to_record(message, self._options.topic_prefix)
 
 
 def to_record(message: Any, topic_prefix: str) -> Record:
