@@ -56,10 +56,13 @@ class Engine:
         Counters of what was read and refused.
     clock
         Returns microseconds since 1970-01-01 UTC.
+    cluster_id
+        Whose tables these are.
     """
 
     def __init__(
         self,
+        *,
         settings: Settings,
         event_log: EventLog,
         partitions: Sequence[TopicPartition],
@@ -67,8 +70,10 @@ class Engine:
         starts: Sequence[Sequence[int]],
         metrics: IngestMetrics,
         clock: Callable[[], int],
+        cluster_id: str,
     ) -> None:
         self.settings = settings
+        self.cluster_id = cluster_id
         self.shards = list(shards)
         self.clock = clock
         self.stopping = threading.Event()
@@ -76,7 +81,7 @@ class Engine:
         self.poll_record_count_max = settings.poll_record_count_max
         self._log = event_log
         self._metrics = metrics
-        self._partitions = list(partitions)
+        self.partitions = list(partitions)
         self._index = {partition: index for index, partition in enumerate(partitions)}
         self._ledger_partitions = frozenset(
             index for index, (topic, _) in enumerate(partitions) if topic == LEDGER
@@ -103,7 +108,7 @@ class Engine:
         """Open the reader of one lane at the offsets that every shard has applied."""
         start = {
             partition: self._starts[index]
-            for index, partition in enumerate(self._partitions)
+            for index, partition in enumerate(self.partitions)
             if index % self.lane_count == lane
         }
         reader = self._log.reader(start, self._index)

@@ -120,7 +120,14 @@ class _Opening:
             for number, found in enumerate(latest)
         ]
         return Engine(
-            self._settings, self._log, self._partitions, shards, starts, self._metrics, self._clock
+            settings=self._settings,
+            event_log=self._log,
+            partitions=self._partitions,
+            shards=shards,
+            starts=starts,
+            metrics=self._metrics,
+            clock=self._clock,
+            cluster_id=self._directory.cluster_id,
         )
 
     def _checkpoints(self, shard: int) -> Checkpoints:
