@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -41,7 +42,9 @@ from onhand.log.embedded_read import (
 from onhand.log.topics import TOPICS, record_bytes_max
 
 WAITING_BYTES_MAX: Final = 64 << 20
-PRUNE_ROW_COUNT: Final = 5_000
+PRUNE_ROW_COUNT: Final = 1_000
+"""Records dropped in one transaction: a few milliseconds, which is how long an append may wait."""
+PRUNE_PAUSE_S: Final = 0.002
 
 
 class EmbeddedLog:
@@ -135,6 +138,8 @@ class EmbeddedLog:
     def prune(self, appended_before_us: int, keep: Mapping[TopicPartition, int]) -> int:
         """Drop records appended before a time; return how many.
 
+        It takes about a second for 100,000 records and is done in small steps: give it a thread.
+
         Parameters
         ----------
         appended_before_us
@@ -151,6 +156,7 @@ class EmbeddedLog:
                 below = min(below, keep.get((topic, 0), below))
                 for start in range(state.first_offset, below, PRUNE_ROW_COUNT):
                     _drop(connection, turn, state.topic_id, min(start + PRUNE_ROW_COUNT, below))
+                    time.sleep(PRUNE_PAUSE_S)
                 dropped += max(0, below - state.first_offset)
         return dropped
 
@@ -205,7 +211,9 @@ def _first_since(connection: sqlite3.Connection, state: TopicState, since_us: in
     query = f'SELECT append_us FROM records_{state.topic_id} WHERE "offset" = ?'  # noqa: S608
     while low < high:
         middle = (low + high) // 2
-        if connection.execute(query, (middle,)).fetchone()[0] < since_us:
+        found = connection.execute(query, (middle,)).fetchone()
+        # Gone already: another process prunes too.
+        if found is None or found[0] < since_us:
             low = middle + 1
         else:
             high = middle
@@ -220,5 +228,6 @@ def _drop(connection: sqlite3.Connection, turn: WriteTurn, topic_id: int, below:
             (below,),
         )
         connection.execute(
-            "UPDATE topics SET first_offset = ? WHERE topic_id = ?", (below, topic_id)
+            "UPDATE topics SET first_offset = max(first_offset, ?) WHERE topic_id = ?",
+            (below, topic_id),
         )

@@ -27,6 +27,9 @@ CHUNK_RECORD_COUNT: Final = 500
 
 BATCH_BYTES_MAX: Final = 16 << 20
 
+AHEAD_US_MAX: Final = 6 * 3_600_000_000
+"""How far a partition may run ahead of the slowest, in append time."""
+
 _RETENTION: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 )
@@ -65,6 +68,7 @@ class KafkaReader:
         self._now_us = now_us
         self._progress_us = 0
         self._error: str | None = None
+        self._held: set[int] = set()
         prefix = options.topic_prefix
         self._indexes = {(prefix + topic, n): i for (topic, n), i in indexes.items()}
         self._names = {indexes[partition]: partition for partition in start}
@@ -234,6 +238,25 @@ class KafkaReader:
             # Before the first fetch nobody vouches for the answer.
             if fetched >= 0:
                 self._progress[self._indexes[key]].mark(at_us, max(ends[key], fetched))
+        self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Let partitions that are far ahead in time wait for the slowest, while catching up.
+
+        Counts are placed among the movements of all partitions, so the table remembers movements
+        from the slowest partition on: one that runs days ahead would fill its memory.
+        """
+        known = [part.read_us for part in self._progress.values() if part.read_us]
+        slowest_us = min(known, default=0)
+        for partition in self._assigned:
+            index = self._indexes[partition.topic, partition.partition]
+            ahead_us = self._progress[index].read_us - slowest_us
+            if index in self._held and ahead_us < AHEAD_US_MAX // 2:
+                self._held.remove(index)
+                self._consumer.resume([partition])
+            elif index not in self._held and ahead_us > AHEAD_US_MAX:
+                self._held.add(index)
+                self._consumer.pause([partition])
 
 
 def to_record(message: Any, topic_prefix: str) -> Record:

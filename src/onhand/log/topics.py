@@ -43,7 +43,8 @@ TOPICS: Final = (
     *(Topic(name) for name in EVENT_TOPICS),
     # Its sequence is gapless and applied in order, which only one partition keeps.
     Topic(LEDGER, partition_count=1),
-    Topic(CLAIMS),
+    # A claim is its record with its origin besides.
+    Topic(CLAIMS, record_bytes_max=EVENT_BYTES_MAX + 2 * _HEADROOM_BYTES),
     # A dead letter is its record whole, with the reason and its origin besides.
     Topic(DEAD_LETTERS, partition_count=1, record_bytes_max=EVENT_BYTES_MAX + 4 * _HEADROOM_BYTES),
     Topic(AVAILABILITY, compacted=True),

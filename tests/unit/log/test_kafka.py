@@ -191,6 +191,44 @@ def test_fit_topic_is_not_warned_of():
     assert broken == ["what has not changed lately is forgotten. Set cleanup.policy=compact"]
 
 
+def test_partitions_far_ahead_wait_for_the_slowest(broker):
+    """Catching up, no partition runs days ahead of another, and in the end all is handed out."""
+    log = KafkaLog(broker.options())
+    options = log._options
+    # Only publishers' clocks can be days apart in a test.
+    clock = {"message.timestamp.type": "CreateTime"}
+    topics = ["stock.ledger", "stock.dead-letters"]
+    new = [NewTopic(options.topic_prefix + name, 1, 1, config=clock) for name in topics]
+    for future in log._admin.create_topics(new).values():
+        future.result(10)
+    log.ensure_topics(1)
+    hour_ms = 3_600_000
+    start_ms = now_us() // 1_000 - 100 * hour_ms
+    producer = Producer({"bootstrap.servers": options.brokers})
+    for topic, count in zip(topics, (1_000, 100), strict=True):
+        for n in range(count):
+            stamp = start_ms + n * 100 * hour_ms // count
+            producer.produce(options.topic_prefix + topic, b"%d" % n, timestamp=stamp)
+    assert producer.flush(PATIENCE_S) == 0
+    reader = log.reader({(topic, 0): 0 for topic in topics})
+    seen = {topic: [] for topic in topics}
+    deadline = time.monotonic() + PATIENCE_S
+    was_held = False
+    while sum(map(len, seen.values())) < 1_100:
+        batch = reader.poll(5, 0.05)
+        for index in range(len(batch)):
+            record = batch.record(index)
+            seen[record.topic].append(int(record.value))
+        was_held = was_held or bool(reader._held)
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert was_held
+    assert seen == {"stock.ledger": list(range(1_000)), "stock.dead-letters": list(range(100))}
+    wait_until(lambda: not reader._held and not reader.lag_events(), reader)
+    reader.close()
+    log.close()
+
+
 @pytest.mark.parametrize("name", ["enable.auto.commit", "acks", "auto.offset.reset", "group.id"])
 def test_options_that_correctness_rests_on_are_refused(name):
     """Options for librdkafka may not undo what onhand promises."""
