@@ -72,17 +72,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
 
 
-def main(results: str) -> None:
+def main(results: str, root: Path = ROOT) -> None:
     """Bring the stored figures up to date and write the page and its pictures."""
-    stored_path = ROOT / "docs" / "benchmarks.json"
+    stored_path = root / "docs" / "benchmarks.json"
     stored = read_stored(stored_path)
     merged = merge(stored, read_results(Path(results)))
     encoded = msgspec.json.encode(dict(sorted(merged.items())), order="sorted")
     stored_path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
-    pictures = draw(merged, ROOT / "docs" / "pictures")
-    remarks = ROOT / "benchmarks" / "remarks.md"
+    pictures = draw(merged, root / "docs" / "pictures")
+    remarks = root / "benchmarks" / "remarks.md"
     text = page(merged, pictures, remarks.read_text("utf-8") if remarks.exists() else "")
-    (ROOT / "docs" / "benchmarks.md").write_text(text, "utf-8")
+    (root / "docs" / "benchmarks.md").write_text(text, "utf-8")
     print(f"docs/benchmarks.md: {len(merged)} of {len(FIGURES)} figures")
 
 
@@ -157,7 +157,10 @@ def machine_of(info: dict[str, Any]) -> Machine:
 
 def page(merged: dict[str, Measured], pictures: list[str], remarks: str) -> str:
     """Write the page: machine, caveats, figures with a target, figures without, pictures."""
-    machines = list(dict.fromkeys(each.machine for each in merged.values()))
+    machines: list[Machine] = []
+    for measured in sorted(merged.values(), key=lambda each: each.date, reverse=True):
+        if measured.machine not in machines:
+            machines.append(measured.machine)
     aimed = [key for key, figure in FIGURES.items() if figure.target() != "none"]
     others = [key for key in FIGURES if key not in aimed and key in merged]
     parts = [_HEAD, *_machine_lines(machines), "\n", _CAVEATS, "## Figures to reach\n\n"]
