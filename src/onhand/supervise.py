@@ -1,8 +1,9 @@
 """Keep child processes running: start, watch, restart, end; what ``onhand up`` is made of.
 
 A child is *started* once its own probe says so. Before that, a child that exits by itself has said
-why on standard error and would say the same again, so everything ends with its message. After
-that, and whenever a signal killed it, it is started again, a little later each time.
+why on standard error and would say the same again, so everything ends with its message. Once it has
+been started it is started again whenever it ends, a little later each time and for as long as it
+takes: readers go on while a writer cannot, and what keeps it from working may be mended meanwhile.
 
 Children stay in the parent's process group, so that a terminal's Ctrl-C reaches them too, and are
 told to end when the parent dies, however it dies.
@@ -42,11 +43,11 @@ STOP_S_MAX: Final = 18.5
 PERMANENT_EXIT_CODES: Final = frozenset({2, 78})
 """Bad usage, and sysexits' EX_CONFIG: another try would end the same way."""
 
-BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before a restart; the last one repeats."""
 
-FAST_FAILURES_MAX: Final = 8
-"""Restarts in a row, none of which lived :data:`STEADY_S`, after which we give up."""
+KILLED_COUNT_MAX: Final = 8
+"""How often a child may be killed before it has ever started; then it cannot run here."""
 
 STEADY_S: Final = 30.0
 
@@ -176,7 +177,7 @@ class Supervisor:
         if time.monotonic() - run.since_s >= STEADY_S:
             run.fast_failures = 0
         run.fast_failures += 1
-        if run.fast_failures > FAST_FAILURES_MAX:
+        if not run.started and run.fast_failures > KILLED_COUNT_MAX:
             raise ChildFailedError(
                 f"{run.child.name} {how} {run.fast_failures} times in a row",
                 "Look for its last message above",

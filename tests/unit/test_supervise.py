@@ -167,6 +167,19 @@ def test_a_child_that_cannot_start_ends_everything(
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
+def test_a_child_that_once_started_is_started_again_however_it_ends(
+    tree: Callable[..., Tree], tmp_path: Path
+) -> None:
+    """A failure after the start may be mended meanwhile, so it is tried again."""
+    failing_later = STEADY.replace("time.sleep(300)", "time.sleep(0.3); sys.exit(1)")
+    running = tree(failing_later, STEADY)
+    wait_until(lambda: len(pids(tmp_path)) == 3)
+    assert len(pids(tmp_path, 1)) == 1
+    running.process.terminate()
+    assert "ended with exit code 1" in running.end()
+    assert running.process.returncode == 0
+
+
 def test_bad_usage_after_a_start_is_permanent(tree: Callable[..., Tree]) -> None:
     """A child that ends with exit code 2 is not started again, even if it ran before."""
     late_usage_error = STEADY.replace("time.sleep(300)", "time.sleep(0.3); sys.exit(2)")
