@@ -133,6 +133,8 @@ def size_of(params: Any) -> float:
     """Return a benchmark's size: the product of the numbers among its parameters."""
     if isinstance(params, dict):
         return math.prod(size_of(each) for each in params.values())
+    if isinstance(params, list | tuple):
+        return math.prod(map(size_of, params))
     if isinstance(params, str):
         return SIZES.get(params, 1)
     is_number = isinstance(params, int | float) and not isinstance(params, bool)

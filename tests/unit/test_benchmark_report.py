@@ -1,0 +1,173 @@
+"""What benchmarks state is judged, kept and written down as it was measured."""
+
+import msgspec
+import pytest
+
+from benchmarks import report
+from benchmarks.figures import FIGURES, Stated, describe, ratio_of, state
+
+MACHINE_INFO = {
+    "node": "someone-s-machine",
+    "machine": "x86_64",
+    "system": "Linux",
+    "release": "6.1.0-13-amd64",
+    "python_implementation": "CPython",
+    "python_version": "3.11.7",
+    "cpu": {"brand_raw": "A CPU"},
+}
+
+
+class Benchmark:
+    """As much of the fixture of pytest-benchmark as stating a figure uses."""
+
+    def __init__(self, *, disabled=False):
+        self.disabled = disabled
+        self.extra_info = {}
+
+
+def write_results(path, *figures, name="bench_it[large]", params=None, cpu="A CPU"):
+    """Write what pytest-benchmark would, of one benchmark."""
+    benchmark = Benchmark()
+    for figure in figures:
+        state(benchmark, **figure)
+    results = {
+        "machine_info": MACHINE_INFO | {"cpu": {"brand_raw": cpu}},
+        "datetime": "2026-03-29T12:30:00+00:00",
+        "benchmarks": [{"name": name, "params": params, "extra_info": benchmark.extra_info}],
+    }
+    path.write_bytes(msgspec.json.encode(results))
+    return str(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    return tmp_path
+
+
+def row(root, key):
+    """Return the cells of a figure's row in the page."""
+    page = (root / "docs/benchmarks.md").read_text("utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| `{key}` |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "limit", "met"),
+    [
+        ("apply_columns", 21e6, 42e6, True),
+        ("apply_columns", 21e6, 60e6, False),
+        ("apply_columns", 19e6, 20e6, False),
+        ("apply_columns", 21e6, None, None),
+        ("cell_bytes", 64, None, True),
+        ("cell_bytes", 64.1, None, False),
+        ("ingest_kafka", 1.0, 2.0, True),
+        ("decode", 1.0, None, None),
+    ],
+)
+def test_a_figure_is_met_when_every_bound_is(key, value, limit, met):
+    """Bounds from below, from above and on the ratio must all hold; none says nothing."""
+    stated = Stated(key=key, value=value, limit=limit)
+    assert FIGURES[key].is_met(value, ratio_of(stated)) is met
+
+
+def test_a_ratio_is_the_share_of_the_limit_for_rates_and_for_times():
+    """Half the rate and twice the time are both half of the limit."""
+    assert ratio_of(Stated(key="decode", value=1e6, limit=2e6)) == 0.5
+    assert ratio_of(Stated(key="point_read_hot", value=0.4, limit=0.2)) == 0.5
+
+
+def test_a_figure_in_words_has_value_ratio_and_verdict():
+    """What is printed suffices without the page."""
+    stated = Stated(key="apply_columns", value=21e6, limit=60e6, limit_name="a plain C loop")
+    assert describe(stated) == (
+        "apply_columns: 21 million movements/s, 0.35 of a plain C loop (60 million movements/s), "
+        "target at least 20 million movements/s and at least 0.4 of its limit: NOT met"
+    )
+
+
+def test_nothing_is_stated_when_timing_is_off(capsys):
+    """A benchmark that runs once as a test leaves no figure."""
+    benchmark = Benchmark(disabled=True)
+    state(benchmark, "decode", 1.0)
+    assert not benchmark.extra_info
+    assert not capsys.readouterr().out
+
+
+def test_an_unknown_figure_is_refused_even_when_timing_is_off():
+    """A key that is misspelt fails in the tests, not in a long run."""
+    with pytest.raises(KeyError):
+        state(Benchmark(disabled=True), "aply", 1.0)
+
+
+def test_the_page_shows_what_was_measured_and_what_was_not(root, tmp_path):
+    """Each figure has a row, with command and limit when it was measured."""
+    results = write_results(
+        tmp_path / "r.json",
+        {"key": "apply_columns", "value": 21e6, "limit": 42e6, "limit_name": "a loop"},
+        name="bench_apply_columns[large]",
+    )
+    report.main(results, root)
+    cells = row(root, "apply_columns")
+    assert cells[3:6] == ["21 million movements/s", "a loop: 42 million movements/s", "0.50"]
+    assert cells[6:8] == ["met", '`make bench ARGS="-k bench_apply_columns"`']
+    assert row(root, "cell_bytes")[3] == "not measured yet"
+    assert (root / "docs/pictures/targets.svg").exists()
+    page = (root / "docs/benchmarks.md").read_text("utf-8")
+    assert "A CPU" in page
+    assert "someone-s-machine" not in page
+
+
+def test_a_run_of_some_benchmarks_leaves_the_other_figures(root, tmp_path):
+    """What a run did not measure stays as it was measured last."""
+    report.main(write_results(tmp_path / "1.json", {"key": "cell_bytes", "value": 61}), root)
+    report.main(write_results(tmp_path / "2.json", {"key": "batch_read", "value": 6e6}), root)
+    assert row(root, "cell_bytes")[3] == "61 bytes"
+    assert row(root, "batch_read")[3] == "6 million cells/s"
+
+
+def test_a_smaller_size_does_not_replace_a_larger(root, tmp_path):
+    """The figures are of the largest size, in one run and from run to run."""
+    for cells, value in ((1_000, 60), (1_000_000, 61), (10_000, 62)):
+        results = write_results(
+            tmp_path / "r.json", {"key": "cell_bytes", "value": value}, params={"cells": cells}
+        )
+        report.main(results, root)
+    assert row(root, "cell_bytes")[3] == "61 bytes"
+
+
+def test_figures_of_two_machines_are_told_apart(root, tmp_path):
+    """When some were measured elsewhere, every row says where."""
+    report.main(write_results(tmp_path / "1.json", {"key": "cell_bytes", "value": 61}), root)
+    results = write_results(tmp_path / "2.json", {"key": "batch_read", "value": 6e6}, cpu="Other")
+    report.main(results, root)
+    assert {row(root, "cell_bytes")[-1], row(root, "batch_read")[-1]} == {"A", "B"}
+
+
+def test_the_same_results_make_the_same_files(root, tmp_path):
+    """Nothing changes in the tree when nothing was measured anew."""
+    spread = {"key": "freshness_kafka", "value": 9.0, "percentiles": {"p50": 2.0, "p99": 9.0}}
+    results = write_results(tmp_path / "r.json", spread)
+    report.main(results, root)
+    first = {path: path.read_bytes() for path in root.rglob("docs/**/*") if path.is_file()}
+    report.main(results, root)
+    assert len(first) == 4
+    assert all(path.read_bytes() == content for path, content in first.items())
+
+
+@pytest.mark.parametrize(
+    ("params", "size"),
+    [
+        (None, 1),
+        ({"count": 100}, 100),
+        ({"hot": True, "count": 100}, 100),
+        ({"load": [500, 0.5]}, 250),
+        ({"size": {"skus": 10, "locations": 5}}, 50),
+        ({"size": "small"}, 0),
+        ({"size": "large"}, 1),
+    ],
+)
+def test_the_size_of_a_benchmark_is_the_product_of_its_numbers(params, size):
+    """Switches and names count as 1, `small` as nothing."""
+    assert report.size_of(params) == size
