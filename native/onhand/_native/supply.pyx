@@ -401,6 +401,8 @@ cdef class SupplyTable:
     def forget(self):
         """Advance the horizons; the newest frozen image is durable."""
         self._check_open()
+        if self.supply.frozen.in_use:
+            raise ValueError("Condition failed: the image was released before it is forgotten by")
         with nogil:
             oh_supply_forget(&self.supply)
 

@@ -53,14 +53,38 @@ static int pipe_flush(pipe_t *pipe)
     return status;
 }
 
+/* A name of 8 to 16 bytes is its two ends; longer ones are resolved each time. */
+static int place_of(oh_supply_t *supply, const uint8_t *text, uint32_t length, uint32_t *number)
+{
+    oh_place_t name = {.length = length};
+    if (length > 16)
+        return oh_location_resolve(&supply->store, text, length, number);
+    if (length >= 8) {
+        name.first = oh_load64(text);
+        name.last = oh_load64(text + length - 8);
+    } else {
+        memcpy(&name.first, text, length);
+    }
+    uint64_t hash = oh_fold(name.first ^ length, name.last ^ OH_HASH_SEED_SKU);
+    oh_place_t *place = &supply->places[hash % OH_PLACES];
+    if (place->length == length && place->first == name.first && place->last == name.last) {
+        *number = place->number;
+        return OH_OK;
+    }
+    int status = oh_location_resolve(&supply->store, text, length, number);
+    name.number = *number;
+    if (status == OH_OK)
+        *place = name;
+    return status;
+}
+
 static int locate(pipe_t *pipe, const oh_event_t *event, oh_step_t *step)
 {
-    oh_store_t *store = &pipe->supply->store;
     const uint8_t *heap = pipe->batch->heap;
-    int status = oh_location_resolve(store, heap + event->location_off, event->location_len,
-                                     &step->location);
+    int status = place_of(pipe->supply, heap + event->location_off, event->location_len,
+                          &step->location);
     if (status == OH_OK && event->type == OH_TRANSFER_SHIPPED)
-        status = oh_location_resolve(store, heap + event->from_off, event->from_len, &step->from);
+        status = place_of(pipe->supply, heap + event->from_off, event->from_len, &step->from);
     return status;
 }
 

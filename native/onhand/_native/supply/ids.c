@@ -88,17 +88,16 @@ void oh_ids_evict(oh_ids_t *ids)
     oh_horizon_advance(&ids->horizon);
 }
 
-/* Takes a checkpoint's ids. More than the limit are all kept: nothing is forgotten unannounced. */
-int oh_ids_adopt(oh_ids_t *ids, const oh_id_t *loaded, uint64_t count)
+/* Takes a checkpoint's ids, which have been read into the ring from its beginning. */
+int oh_ids_adopt(oh_ids_t *ids, uint64_t count)
 {
     int status = oh_index_reserve(&ids->index, count);
     if (status != OH_OK)
         return status;
     for (uint64_t at = 0; at < count; at++) {
         if (at + EVICT_AHEAD < count)
-            oh_ids_prefetch(ids, loaded[at + EVICT_AHEAD].hi);
-        *id_at(ids, at) = loaded[at];
-        oh_index_put(&ids->index, id_tag(&loaded[at]), (uint32_t)at);
+            oh_ids_prefetch(ids, id_at(ids, at + EVICT_AHEAD)->hi);
+        oh_index_put(&ids->index, id_tag(id_at(ids, at)), (uint32_t)at);
     }
     ids->head = count;
     return OH_OK;

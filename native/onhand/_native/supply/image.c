@@ -34,16 +34,6 @@ static void store_copy(oh_supply_t *supply, uint64_t used)
     frozen->history_head = head;
 }
 
-static void ids_copy(oh_supply_t *supply)
-{
-    const oh_ids_t *ids = &supply->ids;
-    oh_frozen_t *frozen = &supply->frozen;
-    uint64_t from = frozen->ids_head > ids->tail ? frozen->ids_head : ids->tail;
-    ring_copy(frozen->ids.base, ids->ring.base, sizeof(oh_id_t), ids->slot_mask, from, ids->head);
-    frozen->ids_tail = ids->tail;
-    frozen->ids_head = ids->head;
-}
-
 static void private_copy(oh_supply_t *supply)
 {
     const oh_ids_t *ids = &supply->ids;
@@ -65,16 +55,13 @@ typedef struct {                  /* a region of the standing buffer, and how mu
     uint64_t bytes;
 } wanted_t;
 
-#define REGION_COUNT 5
+#define REGION_COUNT 4
 
 static void regions_wanted(oh_supply_t *supply, wanted_t wanted[REGION_COUNT])
 {
     oh_frozen_t *frozen = &supply->frozen;
-    const oh_ids_t *ids = &supply->ids;
-    uint64_t slots = ids->head < ids->slot_mask + 1 ? ids->head : ids->slot_mask + 1;
     const wanted_t all[REGION_COUNT] = {
         {&frozen->store, atomic_load_explicit(&supply->store.header->used_bytes, memory_order_relaxed)},
-        {&frozen->ids, slots * sizeof(oh_id_t)},
         {&frozen->counts, supply->counts.count * sizeof(oh_count_t)},
         {&frozen->orders, supply->orders.count * sizeof(oh_order_t)},
         {&frozen->texts, supply->texts.used_bytes},
@@ -114,14 +101,14 @@ void oh_supply_back(oh_supply_t *supply, uint64_t bytes)
 static void sections_name(oh_supply_t *supply, uint64_t used, oh_section_t sections[OH_SECTION_COUNT])
 {
     oh_frozen_t *frozen = &supply->frozen;
-    uint64_t ring = supply->ids.slot_mask + 1;
-    uint64_t first = frozen->ids_tail & supply->ids.slot_mask;
-    uint64_t count = frozen->ids_head - frozen->ids_tail;
+    const oh_ids_t *ids = &supply->ids;
+    uint64_t ring = ids->slot_mask + 1;
+    uint64_t first = ids->tail & ids->slot_mask, count = ids->head - ids->tail;
     uint64_t straight = count < ring - first ? count : ring - first;
     memset(sections, 0, sizeof *sections * OH_SECTION_COUNT);
     sections[OH_STORE] = (oh_section_t){{frozen->store.base}, {used}};
     sections[OH_PRIVATE] = (oh_section_t){{(uint8_t *)&frozen->private}, {sizeof(oh_private_t)}};
-    sections[OH_IDS] = (oh_section_t){{frozen->ids.base + first * sizeof(oh_id_t), frozen->ids.base},
+    sections[OH_IDS] = (oh_section_t){{ids->ring.base + first * sizeof(oh_id_t), ids->ring.base},
                                       {straight * sizeof(oh_id_t), (count - straight) * sizeof(oh_id_t)}};
     sections[OH_COUNTS] = (oh_section_t){{frozen->counts.base}, {supply->counts.count * sizeof(oh_count_t)}};
     sections[OH_ORDERS] = (oh_section_t){{frozen->orders.base}, {supply->orders.count * sizeof(oh_order_t)}};
@@ -142,7 +129,6 @@ int oh_supply_freeze(oh_supply_t *supply, int64_t ids_expired_us, oh_section_t s
     oh_history_announce(supply);
     uint64_t used = atomic_load_explicit(&supply->store.header->used_bytes, memory_order_relaxed);
     store_copy(supply, used);
-    ids_copy(supply);
     private_copy(supply);
     memcpy(frozen->texts.base, supply->texts.region.base, supply->texts.used_bytes);
     if (supply->counts.count != 0)
@@ -152,6 +138,10 @@ int oh_supply_freeze(oh_supply_t *supply, int64_t ids_expired_us, oh_section_t s
         memcpy(frozen->orders.base, supply->orders.region.base,
                supply->orders.count * sizeof(oh_order_t));
     sections_name(supply, used, sections);
+    wanted_t wanted[REGION_COUNT];
+    regions_wanted(supply, wanted);
+    for (int at = 0; at < REGION_COUNT; at++)
+        frozen->backed[at] = wanted[at].bytes;
     frozen->in_use = true;
     return OH_OK;
 }
@@ -166,7 +156,7 @@ static int adopt_regions(oh_supply_t *supply, const oh_supply_options_t *options
     /* A limit below what is remembered waits until that much has been forgotten. */
     supply->orders.limit = orders_count > options->orders_max ? orders_count : options->orders_max;
     int status = oh_ids_open(&supply->ids, ids_count > options->ids_max ? ids_count : options->ids_max);
-    oh_region_t *regions[] = {&supply->frozen.ids, &supply->counts.region, &supply->orders.region,
+    oh_region_t *regions[] = {&supply->ids.ring, &supply->counts.region, &supply->orders.region,
                               &supply->texts.region};
     for (int at = 0; at < 4 && status == OH_OK; at++)
         status = oh_region_grow(regions[at], sections[OH_IDS + at].length[0]);
@@ -209,8 +199,7 @@ static bool private_sound(const oh_supply_t *supply, const oh_section_t sections
 int oh_supply_adopted(oh_supply_t *supply, const oh_supply_options_t *options,
                       oh_section_t sections[OH_SECTION_COUNT])
 {
-    oh_frozen_t *frozen = &supply->frozen;
-    const oh_private_t *private = &frozen->private;
+    const oh_private_t *private = &supply->frozen.private;
     int status = oh_store_adopted(&supply->store, sections[OH_STORE].length[0]);
     if (status != OH_OK || !private_sound(supply, sections))
         return status == OH_OK ? OH_CORRUPT : status;
@@ -221,13 +210,11 @@ int oh_supply_adopted(oh_supply_t *supply, const oh_supply_options_t *options,
     supply->orders.count = private->orders_count;
     supply->ids.horizon = private->ids_horizon;
     supply->history_horizon = private->history_horizon;
-    status = oh_ids_adopt(&supply->ids, (const oh_id_t *)frozen->ids.base, private->ids_count);
+    status = oh_ids_adopt(&supply->ids, private->ids_count);
     if (status == OH_OK)
         status = oh_orders_adopt(&supply->orders);
     if (status == OH_OK)
         status = oh_history_resize(supply, options->history_max);
-    /* The ids lie in the buffer as a freeze would have put them. */
-    frozen->ids_head = private->ids_count;
     if (status == OH_OK)
         oh_supply_forget(supply); /* the checkpoint is durable, for it was just read */
     return status;

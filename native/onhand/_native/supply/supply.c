@@ -39,8 +39,8 @@ int oh_supply_create(oh_supply_t *supply, const char *path, const oh_supply_opti
 void oh_supply_close(oh_supply_t *supply)
 {
     oh_frozen_t *frozen = &supply->frozen;
-    oh_region_t *regions[] = {&frozen->store, &frozen->ids, &frozen->counts, &frozen->orders,
-                              &frozen->texts, &supply->texts.region, &supply->counts.region,
+    oh_region_t *regions[] = {&frozen->store, &frozen->counts, &frozen->orders, &frozen->texts,
+                              &supply->texts.region, &supply->counts.region,
                               &supply->orders.region};
     for (unsigned at = 0; at < sizeof regions / sizeof *regions; at++)
         oh_region_free(regions[at]);

@@ -90,7 +90,7 @@ int oh_ids_reserve(oh_ids_t *ids, uint64_t more);
 bool oh_ids_add(oh_ids_t *ids, uint64_t hi, uint64_t lo, int64_t append_us); /* false: known */
 void oh_ids_announce(oh_ids_t *ids, int64_t expired_us);
 void oh_ids_evict(oh_ids_t *ids);
-int oh_ids_adopt(oh_ids_t *ids, const oh_id_t *loaded, uint64_t count);
+int oh_ids_adopt(oh_ids_t *ids, uint64_t count); /* the first `count` of the ring are in place */
 static inline void oh_ids_prefetch(const oh_ids_t *ids, uint64_t hi)
 {
     oh_index_prefetch(&ids->index, (uint32_t)(hi >> 32));
@@ -177,23 +177,32 @@ typedef struct {                  /* what a checkpoint holds of the private stat
     uint32_t text_free_list[OH_TEXT_CLASSES];
 } oh_private_t;
 
-/* The standing buffer: a copy of everything, kept resident, so that freezing is copying alone. */
+/* The standing buffer: a copy of everything, kept resident, so that freezing is copying alone. The
+ * ring of ids needs none: what stands between its tail and its head is not written again before a
+ * forget, and that waits until the image has been given back. */
 typedef struct {
     oh_region_t store;
-    oh_region_t ids;              /* a ring as the live one */
     oh_region_t counts;
     oh_region_t orders;
     oh_region_t texts;
     oh_private_t private;
-    uint64_t backed[5];           /* bytes resident of each region, in this order */
-    uint64_t ids_tail;            /* what the copy of each ring holds */
-    uint64_t ids_head;
-    uint64_t history_head;
+    uint64_t backed[4];           /* bytes resident of each region, in this order */
+    uint64_t history_head;        /* up to where the copy holds the ring of movements */
     bool in_use;
 } oh_frozen_t;
 
+/* Locations seen lately, by the ends of their names: numbers never change, so it is never wrong. */
+#define OH_PLACES 1024u
+typedef struct {
+    uint64_t first;               /* the name's first 8 bytes, or all of a shorter one */
+    uint64_t last;                /* its last 8; 0 for a shorter one */
+    uint32_t length;              /* 0: nothing here */
+    uint32_t number;
+} oh_place_t;
+
 typedef struct {
     oh_store_t store;
+    oh_place_t places[OH_PLACES];
     uint32_t shard;
     uint32_t shard_count;
     oh_ids_t ids;
