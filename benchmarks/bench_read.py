@@ -1,9 +1,10 @@
 """Reading: points, batches, groups and rendered answers, from one process.
 
-Bias: nobody writes meanwhile, names are ASCII of 10 to 12 characters, and random reads pick every SKU
-with the same chance, which is harder on the caches than real shopping is. The limit beside the figures
-is a plain C loop in the same run: one hash lookup and one load over as many keys, each waited for, or
-with memory asked for 16 lookups ahead where what is measured is a batch.
+Bias: nobody writes meanwhile, names are ASCII of 9 to 11 characters, and random reads pick every
+SKU with the same chance, which is harder on the caches than real shopping is. The limit beside the
+figures is a plain C loop in the same run: one hash lookup and one load over as many keys, each
+waiting for the one before it, or with memory asked for 16 lookups ahead where what is measured is a
+batch.
 """
 
 import hashlib
@@ -14,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.figures import FIGURES, state
 from onhand._native.storekit import StoreKit, plain_lookups
 from onhand.model.setup import SafetyRule, Setup
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 
+LIMIT_NAME = "a plain C loop of one lookup and one load"
 NOW_US = 1_760_000_000_000_000
 RANDOM = np.random.default_rng(7)
 LARGE = pytest.param(1_000_000, marks=pytest.mark.slow)
@@ -88,16 +91,15 @@ def filled(tmp_path_factory):
     _filled.clear()
 
 
-def report(benchmark, what, count, unit, result, limit_s=None):
-    """Print the time of one, the rate, the ratio to the limit, and a hash of the result."""
+def report(benchmark, key, count, result, limit_s=None):
+    """State the time of one or how many a second, beside the limit, and print a hash."""
     print(f"\nresult {hashlib.sha256(np.asarray(result).tobytes()).hexdigest()[:16]}")
+    in_unit = (lambda each_s: 1 / each_s) if FIGURES[key].is_rate else (lambda each_s: each_s * 1e6)
     if benchmark.stats is None:
         return
-    each = benchmark.stats.stats.min / count
-    line = f"{what}: {each * 1e9:.0f} ns, {1e-6 / each:.2f} M {unit}/s"
-    if limit_s is not None:
-        line += f", {limit_s / each:.2f} of a plain C loop ({limit_s * 1e9:.0f} ns)"
-    print(line)
+    limit = None if limit_s is None else in_unit(limit_s)
+    value = in_unit(benchmark.stats.stats.min / count)
+    state(benchmark, key, value, limit=limit, limit_name=LIMIT_NAME)
 
 
 def plain_s(sku_count, picks, *, ahead):
@@ -124,7 +126,7 @@ def bench_point_read(benchmark, filled, sku_count, hot):
 
     result = benchmark(read)
     limit = plain_s(sku_count, picks, ahead=False)
-    report(benchmark, f"point read of {sku_count:,} SKUs", len(names), "reads", result, limit)
+    report(benchmark, f"point read of {sku_count:,} SKUs", "reads", result, limit_s=limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -136,7 +138,7 @@ def bench_batch_read(benchmark, filled, sku_count):
     places = [table.places[n] for n in picks % len(table.places)]
     result = benchmark(table.reader.available_many, names, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, f"batch read of {sku_count:,} SKUs", len(names), "cells", result, limit)
+    report(benchmark, f"batch read of {sku_count:,} SKUs", "cells", result, limit_s=limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -148,18 +150,18 @@ def bench_batch_read_by_number(benchmark, filled, sku_count):
     view = table.reader.view()
     result = benchmark(view.available_numbers, 0, picks, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, f"batch read by number of {sku_count:,}", len(picks), "cells", result, limit)
+    report(benchmark, f"batch read by number of {sku_count:,}", "cells", result, limit_s=limit)
 
 
 @pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("hot", [True, False], ids=["hot", "cold"])
 def bench_group_read(benchmark, filled, sku_count, hot):
-    """The sum of a row of 500 cells, native: 0.3 us hot, 4 us when it lies in memory only."""
+    """Add up a row of 500 cells, native: 0.3 us hot, 4 us when it lies in memory only."""
     table = filled(sku_count, cells_per_sku=500, location_count=600)
     picks = picks_of(sku_count, sku_count) if not hot else np.full(1_000, 5, np.uint32)
     view = table.reader.view()
     result = benchmark(view.group_available_numbers, 0, picks, 0)
-    report(benchmark, f"group read, rows of 500 in {sku_count:,}", len(picks), "rows", result)
+    report(benchmark, f"group read, rows of 500 in {sku_count:,}", "rows", result)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -168,7 +170,7 @@ def bench_query(benchmark, filled, sku_count):
     table = filled(sku_count)
     names = [table.names[n] for n in picks_of(sku_count, 1_000)]
     result = benchmark(table.reader.render_query, names, ["group:all"], NOW_US)
-    report(benchmark, f"query, {len(result):,} bytes", len(names), "answers", bytearray(result))
+    report(benchmark, f"query, {len(result):,} bytes", "answers", bytearray(result), count=1_000)
 
 
 @pytest.mark.parametrize("detail", [False, True], ids=["sum", "by-location"])
@@ -181,17 +183,19 @@ def bench_render_one(benchmark, filled, detail):
         return [render("SKU00000042", "group:all", NOW_US, detail) for _ in range(1_000)]
 
     result = benchmark(read)[0]
-    report(benchmark, f"one answer, {len(result):,} bytes", 1_000, "answers", bytearray(result))
+    report(
+        benchmark, f"one answer, {len(result):,} bytes", "answers", bytearray(result), count=1_000
+    )
 
 
 def bench_refresh(benchmark, filled):
-    """Looking for a new generation before each read: 1 us."""
+    """Look for a new generation, as servers do before each read: 2 us."""
     reader = filled(10_000).reader
 
     def refresh():
         return [reader.refresh() for _ in range(1_000)]
 
-    report(benchmark, "refresh", 1_000, "looks", benchmark(refresh))
+    report(benchmark, "refresh", "looks", benchmark(refresh))
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -201,7 +205,7 @@ def bench_memory(benchmark, filled, sku_count):
     begin = time.perf_counter()
     statistics = benchmark.pedantic(table.reader.statistics, rounds=1)[0]
     each = statistics["used_bytes"] / statistics["cells"]
-    print(f"\n{statistics['cells']:,} cells: {each:.1f} bytes each, of which rows ", end="")
-    print(f"{statistics['row_bytes'] / statistics['cells']:.1f}")
+    rows = statistics["row_bytes"] / statistics["cells"]
+    state(benchmark, "cell_bytes", each, note=f"of which rows {rows:.1f} bytes")
     assert each <= 64 or sku_count < 1_000_000
     assert time.perf_counter() > begin

@@ -153,7 +153,7 @@ typedef struct {
     uint32_t reserved;
     uint8_t cluster_id[16];
     uint64_t generation;
-    uint64_t capacity_bytes;              /* what the file may grow to, 64 GiB at most; readers map this much */
+    uint64_t capacity_bytes;              /* what the file may grow to; 64 GiB at most */
     _Atomic uint64_t allocated_bytes;     /* backed by fallocate, touched only below this */
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t free_list[64];       /* writer only: first free block per class */
@@ -217,23 +217,28 @@ typedef struct {
 /* ---- files (store.c) ---- */
 int oh_store_create(oh_store_t *store, const char *path, uint64_t capacity_bytes,
                     uint64_t change_ring_size, uint64_t history_ring_size);
-/* An empty file with room for a checkpoint's image, to be read into base; then oh_store_adopted checks
- * the image and makes the store usable. The first oh_header_t.used_bytes of a store are its image. */
+/* An empty file with room for a checkpoint's image, to be read into base; then oh_store_adopted
+ * checks the image and makes the store usable. The first oh_header_t.used_bytes of a store are its
+ * image. */
 int oh_store_adopt(oh_store_t *store, const char *path, uint64_t capacity_bytes,
                    uint64_t image_bytes);
 int oh_store_adopted(oh_store_t *store, uint64_t image_bytes);
 int oh_store_map(oh_store_t *store, const char *path);   /* read-only, for readers */
 void oh_store_close(oh_store_t *store);
-int oh_store_reserve(oh_store_t *store, uint64_t bytes); /* backs the file's first bytes, in 16 MiB chunks */
-uint64_t oh_store_allocate(oh_store_t *store, uint64_t bytes, int *status); /* 16-byte aligned; 0 on failure */
+/* Backs the file's first bytes, in 16 MiB chunks. */
+int oh_store_reserve(oh_store_t *store, uint64_t bytes);
+/* Zeros, 16-byte aligned; 0 on failure. */
+uint64_t oh_store_allocate(oh_store_t *store, uint64_t bytes, int *status);
 
 /* ---- names (names.c) ---- */
 /* A number, or OH_NONE. Texts are 1 to OH_TEXT_BYTES_MAX bytes. */
-uint32_t oh_sku_find(const oh_store_t *store, uint64_t hash, const uint8_t *text, uint32_t text_len);
+uint32_t oh_sku_find(const oh_store_t *store, uint64_t hash, const uint8_t *text,
+                     uint32_t text_len);
 int oh_sku_resolve(oh_store_t *store, uint64_t hash, const uint8_t *text, uint32_t text_len,
                    uint32_t *number);     /* creates; writer only */
 uint32_t oh_location_find(const oh_store_t *store, const uint8_t *text, uint32_t text_len);
-int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len, uint32_t *number);
+int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len,
+                        uint32_t *number);
 void oh_sku_prefetch(const oh_store_t *store, uint64_t hash);        /* the index slot, then */
 void oh_sku_prefetch_record(const oh_store_t *store, uint64_t hash); /* the record it names */
 static inline oh_sku_t *oh_sku_at(const oh_store_t *store, uint32_t number)
@@ -274,14 +279,16 @@ static inline int64_t oh_cell_get(const oh_row_view_t *view, const void *column,
 }
 
 /* Writer. Makes the row, the cell or a wider layout when needed; the view is right afterwards.
- * needs: OH_ROW_RARE, OH_ROW_COUNTED or 0, what the caller is about to use. The caller may store into
- * view->history[cell] and view->count[cell] (oh_race_store_u32): they are no part of the numbers. */
+ * needs: OH_ROW_RARE, OH_ROW_COUNTED or 0, what the caller is about to use. The caller may store
+ * into view->history[cell] and view->count[cell] (oh_race_store_u32): they are no part of the
+ * numbers. */
 int oh_cell_resolve(oh_store_t *store, uint32_t sku, uint32_t location, uint16_t needs,
                     oh_row_view_t *view, uint32_t *cell);
 /* Adds to counters of one cell as one change. delta[k] for enum oh_counter k. Widens on overflow. */
 int oh_cell_add(oh_store_t *store, uint32_t sku, uint32_t location, const int64_t delta[4]);
 /* The hot path: one counter, row view and cell at hand. Widens when it must; the view follows. */
-int oh_cell_add_on_hand(oh_store_t *store, uint32_t sku, oh_row_view_t *view, uint32_t cell, int64_t delta);
+int oh_cell_add_on_hand(oh_store_t *store, uint32_t sku, oh_row_view_t *view, uint32_t cell,
+                        int64_t delta);
 /* Replaces what is due at (location, day) by adding delta; an entry of 0 goes. Entries are kept in
  * order of location, then day. */
 int oh_incoming_add(oh_store_t *store, uint32_t sku, uint32_t location, int32_t day, int64_t delta);

@@ -1,4 +1,4 @@
-# The store's C interface for the extensions that open one; native/include/onhand/store.h explains it.
+# The store's C interface, for the extensions that open one; read native/include/onhand/store.h.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "onhand/hash.h" nogil:

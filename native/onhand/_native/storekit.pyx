@@ -4,6 +4,7 @@ The real writer is onhand._native.supply. This one says exactly what it writes, 
 keep an invariant which readers of the same row can check.
 """
 
+cimport cython
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.errno cimport errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -77,6 +78,7 @@ def plain_lookups(uint64_t key_count, const uint32_t[::1] picks, bint ahead) -> 
     return seconds, total
 
 
+@cython.final
 cdef class StoreKit:
     """One store, open for writing.
 
@@ -189,19 +191,19 @@ cdef class StoreKit:
         At every moment each cell equals the one before it or is one lower, and the last is at most
         one lower than the first.
         """
-        cdef uint64_t round_, wait
+        cdef uint64_t _round, _wait
         cdef uint32_t location, cell
         cdef oh_row_view_t view
         cdef int status = OH_OK
         with nogil:
-            for round_ in range(rounds):
+            for _round in range(rounds):
                 for location in range(location_count):
                     status = oh_cell_resolve(&self.store, sku, location, 0, &view, &cell)
                     if status == OH_OK:
                         status = oh_cell_add_on_hand(&self.store, sku, &view, cell, 1)
                     if status != OH_OK:
                         break
-                    for wait in range(pause):
+                    for _wait in range(pause):
                         spin()
         check(status)
 
@@ -210,14 +212,14 @@ cdef class StoreKit:
 
         At every moment on_hand + held + in_transit of a cell is 0 (just made) or 100.
         """
-        cdef uint64_t step, state = seed | 1
+        cdef uint64_t _step, state = seed | 1
         cdef uint32_t location, cell, other
         cdef int64_t[4] delta
         cdef int64_t units
         cdef oh_row_view_t view
         cdef int status = OH_OK
         with nogil:
-            for step in range(steps):
+            for _step in range(steps):
                 state = state * 6364136223846793005ULL + 1442695040888963407ULL
                 location = (state >> 33) % location_count
                 units = <int64_t> ((state >> 20) % 50) - 25
@@ -281,7 +283,8 @@ cdef extern from *:
     static inline void spin(void) { __asm__ volatile("" ::: "memory"); }
     static inline int is_fresh(const oh_row_view_t *view, uint32_t cell)
     {
-        return oh_cell_get(view, view->on_hand, cell) == 0 && oh_cell_get(view, view->held, cell) == 0
+        return oh_cell_get(view, view->on_hand, cell) == 0
+            && oh_cell_get(view, view->held, cell) == 0
             && oh_cell_get(view, view->in_transit, cell) == 0;
     }
     """

@@ -1,8 +1,8 @@
 """Answers over all shards: point, batch and group reads, and JSON.
 
-Read src/onhand/table/reader.py first. A View joins the tables of all shards with compiled scopes and
-is never changed: when set-up, a generation or the list of locations changes, another View takes its
-place, and this one stays valid for whoever still holds it.
+Read src/onhand/table/reader.py first. A View joins the tables of all shards with compiled scopes
+and is never changed: when set-up, a generation or the list of locations changes, another View takes
+its place, and this one stays valid for whoever still holds it.
 """
 
 cimport cython
@@ -468,14 +468,14 @@ cdef class View:
         scopes
             Pairs of (is a group, index of the group or ordinal of the location).
         """
-        cdef Query query = Query(self, skus, scopes, now_us)
+        cdef _Query query = _Query(self, skus, scopes, now_us)
         with nogil:
             query.write()
         return query.take()
 
 
 @cython.final
-cdef class Query:
+cdef class _Query:
     """One query on its way: what was found, and the text being written.
 
     It holds the SKUs' strings, so that their bytes stay while other threads run.

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 def stamp(path: bytes) -> tuple[int, int] | None: ...
+
 @final
 class Table:
     """One store, mapped read-only; the file may be unlinked while it is held."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None: ...
+    def __new__(cls, path: str | os.PathLike[str]) -> Table: ...
     @property
     def path(self) -> str | os.PathLike[str]: ...
     @property

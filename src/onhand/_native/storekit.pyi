@@ -1,6 +1,7 @@
 """A bare writer of stores, for tests and benchmarks; the real one is ``onhand.table.supply``."""
 
 import os
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +9,15 @@ from numpy.typing import NDArray
 class StoreError(Exception):
     """A status of the store: its number, and errno where that tells more."""
 
-def plain_lookups(
-    key_count: int, picks: NDArray[np.uint32], ahead: bool
-) -> tuple[float, int]: ...
+def plain_lookups(key_count: int, picks: NDArray[np.uint32], ahead: bool) -> tuple[float, int]: ...
 def shard_of(sku: str, shard_count: int) -> int: ...
 
+@final
 class StoreKit:
     """One store, open for writing."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         path: str | os.PathLike[str],
         *,
         capacity_bytes: int = ...,
@@ -28,7 +28,7 @@ class StoreKit:
         generation: int = 1,
         cluster_id: bytes = ...,
         image: bytes | None = None,
-    ) -> None: ...
+    ) -> StoreKit: ...
     def image(self) -> bytes: ...
     def stamp(self, as_of_us: int, heartbeat_us: int = 0, lag_events: int = 0) -> None: ...
     def set_applied_offset(self, partition: int, offset: int) -> None: ...

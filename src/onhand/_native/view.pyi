@@ -13,14 +13,14 @@ from onhand.table.scopes import ShardScopes
 class View:
     """All shards of one cluster as of one compilation of scopes."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         tables: tuple[Table, ...],
         compiled: tuple[ShardScopes, ...],
         ordinals: dict[str, int],
         judge: Callable[[int, str], int | None],
         low_stock: int,
-    ) -> None: ...
+    ) -> View: ...
     def is_stale(self) -> bool: ...
     def keys(self, skus: list[str]) -> NDArray[np.uint64]: ...
     def available(self, sku: str, location: str) -> int: ...

@@ -51,7 +51,8 @@ static void safety_totals(const oh_item_t *item, const oh_group_t *group, int64_
 {
     const oh_shard_t *shard = item->shard;
     bool plain = item->profile < shard->profile_count;
-    const oh_special_t *special = plain ? NULL : &shard->specials[item->profile - shard->profile_count];
+    const oh_special_t *special =
+        plain ? NULL : &shard->specials[item->profile - shard->profile_count];
     uint32_t profile = plain ? item->profile : special->profile;
     *safety = group->safety_total[profile];
     *negative = group->negative_total[profile];

@@ -1,8 +1,8 @@
 /* What turns a row into an answer: compiled scopes, numbers, rendering.
  *
  * Locations have a SLOT per shard: known ones their number in the store, then one slot that stands
- * for "none of these", then those that only set-up or other shards know. Every array here is indexed
- * by slot, so whatever number a torn or newer row holds ends in the slot that counts for nothing.
+ * for "none of these", then those that only set-up or other shards know. Every array here is
+ * indexed by slot, so whatever a torn or newer row holds ends in the slot that counts for nothing.
  * The arrays belong to Python objects that outlive each call.
  */
 #ifndef ONHAND_READER_H
@@ -79,7 +79,7 @@ typedef struct {
     int64_t due[OH_DUE_COUNT];    /* by days from today; only when any_due */
 } oh_numbers_t;
 
-typedef struct {                  /* room for a copy of a block; grown as needed, freed by its owner */
+typedef struct {                  /* room for a copy of a block; its owner frees it */
     uint8_t *bytes;
     uint64_t capacity;
 } oh_scratch_t;

@@ -1,7 +1,7 @@
 /* Available units: of one cell, and of a group by a scan of one row.
  *
- * These read the live block and confirm afterwards. A group is a threshold per slot: a cell adds what
- * it has above it, and nothing when it is outside the group (threshold INT32_MAX).
+ * These read the live block and confirm afterwards. A group is a threshold per slot: a cell adds
+ * what it has above it, and nothing when it is outside the group (threshold INT32_MAX).
  */
 #include "reader/reader.h"
 
@@ -13,8 +13,8 @@
 /* How many SKUs ahead memory is asked for. */
 #define AHEAD 16u
 
-/* What the scan compares with. A fused threshold is INT32_MAX outside the group: narrow counters need
- * not ask for membership then. */
+/* What the scan compares with. A fused threshold is INT32_MAX outside the group: narrow counters
+ * need not ask for membership then. */
 typedef struct {
     const int32_t *threshold;
     const int32_t *member;
@@ -144,16 +144,15 @@ static int64_t group_of_row(const oh_item_t *item, const oh_row_view_t *row,
 /* The few SKUs with rules of their own take the long way. */
 static int64_t group_of_special(const oh_item_t *item, const oh_group_t *group)
 {
+    const oh_store_t *store = item->shard->store;
     oh_numbers_t numbers;
     oh_row_view_t row;
     do {
-        bool exists = item->number != OH_NONE && oh_row_view(item->shard->store, item->number, &row);
-        if (!exists) {
-            oh_group_numbers(item, NULL, group, &numbers);
+        bool exists = item->number != OH_NONE && oh_row_view(store, item->number, &row);
+        oh_group_numbers(item, exists ? &row : NULL, group, &numbers);
+        if (!exists)
             break;
-        }
-        oh_group_numbers(item, &row, group, &numbers);
-    } while (!oh_row_confirm(item->shard->store, item->number, &row));
+    } while (!oh_row_confirm(store, item->number, &row));
     return numbers.available;
 }
 

@@ -1,9 +1,9 @@
 /* Names to numbers and back: the SKU and location directories and their indexes.
  *
  * Both indexes are open addressing over 8-byte slots, {tag : 32 | number + 1 : 32}, 0 when empty.
- * A slot's place comes from its tag, so growing reads the old slots and nothing else. A reader in an
- * index that has just been replaced misses the newest names only: it looks at the root again before
- * it says that a name is unknown.
+ * A slot's place comes from its tag, so growing reads the old slots and nothing else. A reader in
+ * an index that has just been replaced misses the newest names only: it looks at the root again
+ * before it says that a name is unknown.
  */
 #include "onhand/store.h"
 
@@ -101,7 +101,8 @@ const uint8_t *oh_sku_text(const oh_store_t *store, uint32_t number, uint32_t *t
     *text_len = sku->text_len;
     if (sku->text_len <= INLINE_TEXT_BYTES)
         return sku->text;
-    if (sku->text_len > OH_TEXT_BYTES_MAX || sku->text_off > store->mapped_bytes - OH_TEXT_BYTES_MAX) {
+    if (sku->text_len > OH_TEXT_BYTES_MAX
+        || sku->text_off > store->mapped_bytes - OH_TEXT_BYTES_MAX) {
         OH_INVARIANT(false, "the text of a sku lies inside the store");
         *text_len = 0;
     }
@@ -121,7 +122,8 @@ static inline bool sku_same(const oh_store_t *store, uint32_t number, uint32_t t
     return found_len == text_len && memcmp(found, text, text_len) == 0;
 }
 
-uint32_t oh_sku_find(const oh_store_t *store, uint64_t hash, const uint8_t *text, uint32_t text_len)
+uint32_t oh_sku_find(const oh_store_t *store, uint64_t hash, const uint8_t *text,
+                     uint32_t text_len)
 {
     return index_find(store, &store->header->sku_index, sku_same, (uint32_t)hash, text, text_len);
 }
@@ -231,7 +233,8 @@ uint32_t oh_location_find(const oh_store_t *store, const uint8_t *text, uint32_t
     return index_find(store, &store->header->location_index, location_same, tag, text, text_len);
 }
 
-int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len, uint32_t *number)
+int oh_location_resolve(oh_store_t *store, const uint8_t *text, uint32_t text_len,
+                        uint32_t *number)
 {
     *number = oh_location_find(store, text, text_len);
     if (*number != OH_NONE)

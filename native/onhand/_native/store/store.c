@@ -10,7 +10,7 @@
 
 #define MAGIC 0x31656c6261746e6fULL           /* "ontable1" as bytes */
 #define CHUNK_BYTES (16ULL << 20)
-#define CAPACITY_BYTES_MAX (64ULL << 30)      /* offsets are kept in 32 bits, in units of 16 bytes */
+#define CAPACITY_BYTES_MAX (64ULL << 30)      /* offsets are 32 bits, in units of 16 bytes */
 #define BLOCK_BYTES_MIN 48ULL                 /* a row of two cells */
 #define LINE_BYTES 64ULL
 
@@ -46,7 +46,7 @@ static int file_make(oh_store_t *store, const char *path, uint64_t capacity_byte
     store->mapped_bytes = capacity_bytes;
     store->header = base;
     size_classes(store->block_bytes);
-    (void)madvise(base, capacity_bytes, MADV_HUGEPAGE); /* fewer TLB misses where the host allows it */
+    (void)madvise(base, capacity_bytes, MADV_HUGEPAGE); /* fewer TLB misses, where allowed */
     return OH_OK;
 }
 
@@ -191,7 +191,8 @@ int oh_store_map(oh_store_t *store, const char *path)
         return map_fail(store, OH_IO);
     if ((uint64_t)file.st_size < OH_HEADER_BYTES)
         return map_fail(store, OH_CORRUPT);
-    void *base = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, store->fd, 0);
+    void *base = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+                      store->fd, 0);
     if (base == MAP_FAILED)
         return map_fail(store, errno == ENOMEM ? OH_NO_MEMORY : OH_IO);
     store->base = base;
