@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.figures import state
 from onhand._native.decode import unpack_messages
 from onhand.ingest.decode import Window, decode_batch
 from onhand.log.base import RawBatch
@@ -57,8 +58,8 @@ def make_poll(values):
     )
 
 
-def report(benchmark, name, count, unit, values):
-    """Print the rate, its ratio to the limit measured now, and a hash of the result."""
+def report(benchmark, key, count, values):
+    """State the rate beside the limit measured now."""
     decoder = msgspec.json.Decoder(AnyEvent)
     limit_s = []
     for _ in range(5):
@@ -66,11 +67,10 @@ def report(benchmark, name, count, unit, values):
         for value in values:
             decoder.decode(value)
         limit_s.append(time.perf_counter() - begin)
-    limit = count / min(limit_s)
     if benchmark.stats is None:
         return
     rate = count / benchmark.stats.stats.min
-    print(f"\n{name}: {rate / 1e6:.2f} M {unit}/s, {rate / limit:.1f} of msgspec")
+    state(benchmark, key, rate, limit=count / min(limit_s), limit_name="msgspec.json.decode")
 
 
 @pytest.mark.parametrize("event_count", [100, 1_000])
@@ -82,7 +82,7 @@ def bench_decode_one_line(benchmark, event_count):
     assert len(batch.events) == event_count
     assert not batch.rejects
     print("\nresult", hashlib.sha256(batch.lines.tobytes()).hexdigest()[:16])
-    report(benchmark, f"{len(values[0])} bytes, one line", event_count, "events", values)
+    report(benchmark, "decode", event_count, values)
 
 
 @pytest.mark.parametrize("event_count", [10, 1_000])
@@ -93,7 +93,7 @@ def bench_decode_100_lines(benchmark, event_count):
     batch = benchmark(decode_batch, raw, WINDOW)
     assert len(batch.lines) == event_count * 100
     print("\nresult", hashlib.sha256(batch.lines.tobytes()).hexdigest()[:16])
-    report(benchmark, "100 lines", event_count * 100, "lines", values)
+    report(benchmark, "decode_100_lines", event_count * 100, values)
 
 
 @pytest.mark.parametrize("message_count", [100, 1_000])
@@ -116,5 +116,4 @@ def bench_unpack_messages(benchmark, message_count):
     columns = benchmark(unpack_messages, messages, indexes)
     assert len(columns[0]) == message_count
     if benchmark.stats is not None:
-        rate = message_count / benchmark.stats.stats.min
-        print(f"\nunpack: {rate / 1e6:.2f} M messages/s")
+        state(benchmark, "unpack_messages", message_count / benchmark.stats.stats.min)

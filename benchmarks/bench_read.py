@@ -126,7 +126,8 @@ def bench_point_read(benchmark, filled, sku_count, hot):
 
     result = benchmark(read)
     limit = plain_s(sku_count, picks, ahead=False)
-    report(benchmark, f"point read of {sku_count:,} SKUs", "reads", result, limit_s=limit)
+    key = "point_read_hot" if hot else "point_read_random"
+    report(benchmark, key, len(names), result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -138,7 +139,7 @@ def bench_batch_read(benchmark, filled, sku_count):
     places = [table.places[n] for n in picks % len(table.places)]
     result = benchmark(table.reader.available_many, names, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, f"batch read of {sku_count:,} SKUs", "cells", result, limit_s=limit)
+    report(benchmark, "batch_read", len(names), result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -150,7 +151,7 @@ def bench_batch_read_by_number(benchmark, filled, sku_count):
     view = table.reader.view()
     result = benchmark(view.available_numbers, 0, picks, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, f"batch read by number of {sku_count:,}", "cells", result, limit_s=limit)
+    report(benchmark, "batch_read_numbers", len(picks), result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
@@ -161,7 +162,7 @@ def bench_group_read(benchmark, filled, sku_count, hot):
     picks = picks_of(sku_count, sku_count) if not hot else np.full(1_000, 5, np.uint32)
     view = table.reader.view()
     result = benchmark(view.group_available_numbers, 0, picks, 0)
-    report(benchmark, f"group read, rows of 500 in {sku_count:,}", "rows", result)
+    report(benchmark, "group_read_hot" if hot else "group_read_cold", len(picks), result)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -170,7 +171,7 @@ def bench_query(benchmark, filled, sku_count):
     table = filled(sku_count)
     names = [table.names[n] for n in picks_of(sku_count, 1_000)]
     result = benchmark(table.reader.render_query, names, ["group:all"], NOW_US)
-    report(benchmark, f"query, {len(result):,} bytes", "answers", bytearray(result), count=1_000)
+    report(benchmark, "render_query", len(names), bytearray(result))
 
 
 @pytest.mark.parametrize("detail", [False, True], ids=["sum", "by-location"])
@@ -183,9 +184,8 @@ def bench_render_one(benchmark, filled, detail):
         return [render("SKU00000042", "group:all", NOW_US, detail) for _ in range(1_000)]
 
     result = benchmark(read)[0]
-    report(
-        benchmark, f"one answer, {len(result):,} bytes", "answers", bytearray(result), count=1_000
-    )
+    key = "render_one_by_location" if detail else "render_one"
+    report(benchmark, key, 1_000, bytearray(result))
 
 
 def bench_refresh(benchmark, filled):
@@ -195,7 +195,7 @@ def bench_refresh(benchmark, filled):
     def refresh():
         return [reader.refresh() for _ in range(1_000)]
 
-    report(benchmark, "refresh", "looks", benchmark(refresh))
+    report(benchmark, "refresh", 1_000, benchmark(refresh))
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])

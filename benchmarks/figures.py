@@ -152,6 +152,13 @@ FIGURES: dict[str, Figure] = {
         at_most=5,
     ),
     # Without a target: what the figures above are made of.
+    "batch_read_numbers": Figure(what="Batch read, numbers instead of names", unit="cells/s"),
+    "render_query": Figure(
+        what="Query of 1,000 SKUs, names in, JSON out, no HTTP", unit="answers/s"
+    ),
+    "render_one": Figure(what="One SKU in a group as JSON, no HTTP", unit="answers/s"),
+    "render_one_by_location": Figure(what="The same with every location", unit="answers/s"),
+    "refresh": Figure(what="Looking for a new generation before a read", unit="us", at_most=2),
     "decode": Figure(what="Decoding and judging, one JSON event a message", unit=_EVENTS),
     "decode_100_lines": Figure(what="Decoding and judging, 100 lines a message", unit="lines/s"),
     "unpack_messages": Figure(what="Messages of librdkafka to columns", unit="messages/s"),
