@@ -70,8 +70,7 @@ class EmbeddedLog:
         self._path = path
         self._now_us = now_us
         self._waiting_bytes_max = waiting_bytes_max
-        if not path.exists():
-            create(path)
+        create(path)
         self._connection = connect(path, writes=True)
         self._turn = WriteTurn(path)
         self._lock = threading.Lock()

@@ -163,7 +163,10 @@ def connect(path: Path, *, writes: bool) -> sqlite3.Connection:
 
 
 def create(path: Path) -> None:
-    """Make the file when it is missing; safe to call from several processes at once."""
+    """Make the file when it is missing; safe to call from several processes at once.
+
+    A process that was killed while making it leaves an empty database, which is filled here.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from onhand.log.kafka_ends import (
 )
 from onhand.log.kafka_options import KafkaOptions, from_exception, is_passing
 from onhand.log.kafka_read import KafkaReader, to_record
-from onhand.log.kafka_topics import FRAMING_BYTES, create_missing, describe, has_leaders, warnings
+from onhand.log.kafka_topics import FRAMING_BYTES, create_topics, describe, has_leaders, warnings
 from onhand.log.topics import BY_NAME, TOPICS, record_bytes_max
 
 LOOK_S: Final = 0.02
@@ -73,18 +74,24 @@ class KafkaLog:
 
     def ensure_topics(self, partition_count: int) -> list[str]:
         """Create the topics that are missing; return warnings about those that are unfit."""
-        create_missing(self._admin, self._options, partition_count, len(self._metadata().brokers))
+        known = self._metadata()
+        missing = [topic for topic in TOPICS if self._name(topic.name) not in known.topics]
+        # Asking for existing ones too would need a right that many deployments do not give.
+        if missing:
+            create_topics(self._admin, self._options, missing, partition_count, len(known.brokers))
         found = self._wait_topics()
         try:
             configs = describe(self._admin, self._options, list(BY_NAME))
         except OnhandError as error:
             return [f"The topics' configuration cannot be checked: {error}"]
+        for topic, config in configs.items():
+            self._note_bytes_max(topic, config)
         told: dict[str, list[str]] = {}
-        for topic in TOPICS:
-            partitions = found[self._options.topic_prefix + topic.name].partitions.values()
+        for each in TOPICS:
+            partitions = found[self._name(each.name)].partitions.values()
             replica_count = min(len(partition.replicas) for partition in partitions)
-            for wrong in warnings(topic, configs[topic.name], len(partitions), replica_count):
-                told.setdefault(wrong, []).append(topic.name)
+            for wrong in warnings(each, configs[each.name], len(partitions), replica_count):
+                told.setdefault(wrong, []).append(each.name)
         return [f"{', '.join(topics)}: {wrong}" for wrong, topics in told.items()]
 
     def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
@@ -101,14 +108,11 @@ class KafkaLog:
     def record_bytes_max(self, topic: str) -> int:
         """Return how large a record the topic takes; Kafka is asked once."""
         if topic not in self._bytes_max:
-            try:
-                config = describe(self._admin, self._options, [topic])[topic]
-            except OnhandError:
-                # The broker decides in the end; a wrong guess costs a refused append.
-                config = {}
-            told = config.get("max.message.bytes")
-            self._bytes_max[topic] = int(told) - FRAMING_BYTES if told else record_bytes_max(topic)
-        return self._bytes_max[topic]
+            # The broker decides in the end; a wrong guess costs a refused append.
+            with contextlib.suppress(OnhandError):
+                found = describe(self._admin, self._options, [topic])
+                self._note_bytes_max(topic, found[topic])
+        return self._bytes_max.get(topic, record_bytes_max(topic))
 
     def begin_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offset that each partition still holds."""
@@ -188,10 +192,18 @@ class KafkaLog:
 
     def _submit(self, records: Sequence[NewRecord], *, wait: bool) -> Future[list[Position]]:
         try:
-            size_bytes = sum(check_size(r, self.record_bytes_max(r.topic)) for r in records)
+            size_bytes = sum(check_size(record, self._known_max(record)) for record in records)
             return self._start_appender().submit(records, size_bytes, wait=wait)
         except OnhandError as error:
             return failed(error)
+
+    def _known_max(self, record: NewRecord) -> int:
+        """Return what its topic takes as far as is known: appending never asks the brokers."""
+        return self._bytes_max.get(record.topic, record_bytes_max(record.topic))
+
+    def _note_bytes_max(self, topic: str, config: Mapping[str, str]) -> None:
+        if "max.message.bytes" in config:
+            self._bytes_max[topic] = int(config["max.message.bytes"]) - FRAMING_BYTES
 
     def _start_appender(self) -> KafkaAppender:
         with self._lock:

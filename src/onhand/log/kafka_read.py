@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -117,10 +118,11 @@ class KafkaReader:
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets to the group, in the background: tools show lag by them."""
         prefix = self._options.topic_prefix
-        self._consumer.commit(
-            offsets=[KafkaPartition(prefix + t, n, offset) for (t, n), offset in offsets.items()],
-            asynchronous=True,
-        )
+        told = [KafkaPartition(prefix + t, n, offset) for (t, n), offset in offsets.items()]
+        if told:
+            # Who may read the topics may still lack the right to the group; nothing rests on it.
+            with contextlib.suppress(KafkaException):
+                self._consumer.commit(offsets=told, asynchronous=True)
 
     def close(self) -> None:
         """Leave Kafka."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs r
 )
 
 from onhand.log.kafka_options import KafkaOptions, from_exception
-from onhand.log.topics import TOPICS, Topic
+from onhand.log.topics import Topic
 
 REPLICAS: Final = 3
 REPLICAS_IN_SYNC: Final = 2
@@ -25,15 +25,19 @@ FRAMING_BYTES: Final = 1_024
 Configs = Mapping[str, str]
 
 
-def create_missing(
-    admin: AdminClient, options: KafkaOptions, partition_count: int, broker_count: int
+def create_topics(
+    admin: AdminClient,
+    options: KafkaOptions,
+    topics: Sequence[Topic],
+    partition_count: int,
+    broker_count: int,
 ) -> None:
-    """Create the topics that are missing.
+    """Create topics; that another process was quicker is no error.
 
     Raises
     ------
     OnhandError
-        Kafka refuses, for another reason than that a topic exists.
+        Kafka refuses.
     """
     replicas = min(REPLICAS, broker_count)
     wanted = [
@@ -43,7 +47,7 @@ def create_missing(
             replication_factor=replicas,
             config=topic_config(topic, options, replicas),
         )
-        for topic in TOPICS
+        for topic in topics
     ]
     created: dict[str, Future[None]] = admin.create_topics(
         wanted, request_timeout=options.request_timeout_s

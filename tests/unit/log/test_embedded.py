@@ -241,6 +241,16 @@ def test_foreign_file_is_refused(tmp_path, content, says):
     assert path.read_bytes() == before
 
 
+def test_half_made_file_is_finished(tmp_path):
+    """A file that a killed process had begun to make becomes a log."""
+    path = tmp_path / "log.sqlite3"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    with contextlib.closing(EmbeddedLog(path)) as log:
+        log.ensure_topics(1)
+        assert log.append([NewRecord(SALES, b"x")]) == [(SALES, 0, 0)]
+
+
 def test_directory_that_cannot_be_made_is_told(tmp_path):
     """A data directory under a file says so."""
     (tmp_path / "file").write_text("x")
