@@ -11,9 +11,9 @@ import httpx
 from onhand import identity
 from tests.brokers import free_port
 from tests.deployments import environment, wait_until
-from tests.tables import PARTITIONS, Tables
+from tests.tables import Tables
 
-__all__ = ["PARTITIONS", "Server", "event"]
+__all__ = ["Server", "event", "now", "pointers", "problem"]
 
 
 class Server:
@@ -103,16 +103,38 @@ class Server:
                 self.process.wait()
 
 
+def now():
+    """Return this moment as publishers write it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def event(**fields):
     """Return a sale of this moment, or what the fields make of it."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     plain = {
         "type": "sale",
         "id": os.urandom(6).hex(),
         "source": "till-1",
-        "occurred_at": now,
+        "occurred_at": now(),
         "sku": "apple",
         "location": "north",
         "quantity": 1,
     }
     return {name: value for name, value in (plain | fields).items() if value is not None}
+
+
+def problem(response, status, code):
+    """Check that an answer is a problem, and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["code"] == code
+    assert body["status"] == status
+    assert body["type"] == f"urn:onhand:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    return body
+
+
+def pointers(response, status=400, code="invalid_request"):
+    """Return which fields a problem names."""
+    return [error["pointer"] for error in problem(response, status, code)["errors"]]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.servers import Server
+from tests.servers import Server, pointers, problem
 
 READ = "/v1/availability/"
 QUERY = "/v1/availability/query"
@@ -48,24 +48,6 @@ def server(tmp_path_factory):
 
 def numbers(answer):
     return {name: answer[name] for name in NUMBERS}
-
-
-def problem(response, status, code):
-    """Check that an answer is a problem, and return it."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body = response.json()
-    assert body["code"] == code
-    assert body["status"] == status
-    assert body["type"] == f"urn:onhand:problem:{code}"
-    assert body["title"]
-    assert body["detail"]
-    return body
-
-
-def pointers(response, status=400, code="invalid_request"):
-    """Return which fields a problem names."""
-    return [error["pointer"] for error in problem(response, status, code)["errors"]]
 
 
 def test_a_read_sums_every_enabled_location(server):

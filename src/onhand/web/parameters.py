@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STREAM_SKUS_MAX: Final = 1_000
 LIST_LIMIT_MAX: Final = 1_000
+_REPEATABLE: Final = "skus"
 
 Parameters = TypeVar("Parameters", bound=Struct)
 
@@ -59,7 +60,14 @@ class NearbyParameters(Struct, frozen=True):
 class StreamParameters(Struct, frozen=True):
     """What to follow."""
 
-    skus: Annotated[str, Meta(min_length=1, description="SKUs, separated by commas.")]
+    skus: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="SKUs, separated by commas. Given more than once, each is one SKU, "
+            "commas and all.",
+        ),
+    ]
     group: Annotated[Text64, Meta(description="A group of locations.")] = "all"
 
 
@@ -124,17 +132,17 @@ def parse_parameters(kind: type[Parameters], query_string: str) -> Parameters:
 
 
 def split_skus(query_string: str) -> list[str]:
-    """List the SKUs of ``skus=A,B``: a comma separates, ``%2C`` is part of a SKU.
+    """List the SKUs of ``skus=A,B``, or of ``skus=A&skus=B``, where a comma is part of a SKU.
 
     Raises
     ------
     ProblemError
-        ``invalid_request`` when there are none, too many, or one that is too long.
+        ``invalid_request`` when there are none or too many.
     """
-    raw = next(
-        (value for name, _, value in _pairs(query_string) if unquote_plus(name) == "skus"), ""
-    )
-    skus = list(dict.fromkeys(unquote_plus(part) for part in raw.split(",") if part))
+    given = [unquote_plus(value) for name, _, value in _pairs(query_string) if name == _REPEATABLE]
+    # Clients quote commas or not as they like, so quoting cannot tell what a comma means.
+    listed = given if len(given) > 1 else "".join(given).split(",")
+    skus = [sku for sku in dict.fromkeys(listed) if sku]
     rule = None
     if not skus:
         rule = "must name at least one SKU"
@@ -150,7 +158,7 @@ def _split(query_string: str) -> tuple[dict[str, str], list[FieldError]]:
     errors: list[FieldError] = []
     for raw_name, _, raw_value in _pairs(query_string):
         name = unquote_plus(raw_name)
-        if name in given:
+        if name in given and name != _REPEATABLE:
             errors.append(FieldError(f"/{name}", "is given twice"))
         try:
             given[name] = unquote(raw_value.replace("+", " "), errors="strict")

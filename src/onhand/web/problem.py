@@ -5,17 +5,15 @@ The codes are an interface: add to them freely, rename or drop none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from onhand.errors import FieldError, InvalidInput, OnhandError
 from onhand.logging import get_logger
 from onhand.web.reply import Reply
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:onhand:problem:"

@@ -9,6 +9,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,9 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
+from onhand.errors import OnhandError
+from onhand.identity import open_identity
+from onhand.ledger import open_ledger
 from onhand.logging import configure_logging, get_logger
 
 if TYPE_CHECKING:
@@ -55,6 +59,8 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
 
     Raises
     ------
+    OnhandError
+        When the data directory or the ledger cannot be used.
     SystemExit
         When a worker cannot start, or keeps dying; it has said why.
     """
@@ -74,9 +80,16 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_S_MAX,
     )
+    _check(settings)
     log.info("serving", host=settings.host, port=settings.port, workers=workers)
     loader: Any = partial(load_front, settings, reads_only=reads_only, parent=os.getpid())
     server.serve(target_loader=loader, wrap_loader=False)
+
+
+def _check(settings: Settings) -> None:
+    """Fail here rather than in every worker, each of which would be replaced and fail again."""
+    cluster_id = open_identity(settings.data).id
+    open_ledger(settings, cluster_id=cluster_id).close()
 
 
 def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
@@ -89,7 +102,11 @@ def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
     from onhand.web.hot import Front  # noqa: PLC0415
     from onhand.web.services import Services  # noqa: PLC0415
 
-    services = Services(settings, reads_only=reads_only)
+    try:
+        services = Services(settings, reads_only=reads_only)
+    except OnhandError as error:
+        log.error("cannot_serve", error=str(error))  # noqa: TRY400 - it says what to do
+        sys.exit(error.exit_code)
     return Front(services, build_app(services, reads_only=reads_only))
 
 

@@ -143,10 +143,11 @@ class Streams:
             self._client_count.set(len(self._clients))
 
     def _resume(self, client: Client, since: Cursor | None) -> None:
+        # The client is among the others by now: from here on the shared task tells it of changes.
+        self._hand_out()
         if since is None:
             client.needs_snapshot = True
             return
-        # The client is among all others by now: what this does not see, the shared task hands out.
         changes = self._tables().changes(since)
         client.needs_snapshot = not changes.complete
         client.changed.update(sku for sku, _ in changes.cells if sku in client.skus)
@@ -180,6 +181,7 @@ class Streams:
 
     def _hand_out(self) -> None:
         tables = self._tables()
+        known, self._setup_version = self._setup_version, self._side.setup.version
         if not self._clients or self._cursor is None:
             self._cursor = tables.cursor()
             return
@@ -187,8 +189,7 @@ class Streams:
         self._cursor = changes.cursor
         changed = {sku for sku, _ in changes.cells}
         # Safety stock and groups are part of every answer, and no table tells of them.
-        anew = not changes.complete or self._setup_version != self._side.setup.version
-        self._setup_version = self._side.setup.version
+        anew = not changes.complete or known != self._setup_version
         for client in self._clients:
             if anew:
                 client.needs_snapshot = True
