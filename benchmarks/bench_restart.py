@@ -1,7 +1,8 @@
 """Restart: from the start of a process until a reader has the right number from a full table.
 
-The table has 1M SKUs at 10 locations each, 5 million ids and 2 million movements. It was written by a checkpoint as ingest writes it, and what is timed starts
-with the process itself: the interpreter, imports, the log, the checkpoint's checksums, the table.
+The table has 1M SKUs at 10 locations each, 5 million ids and 2 million movements. Ingest wrote it
+to a checkpoint. What is timed starts with the process itself: the interpreter, imports, the log,
+the checkpoint and its checksums, the table.
 
 Bias: the checkpoint lies in the page cache, as after the restart of a process; after that of a
 machine its disk is to be added. The log holds nothing that the checkpoint does not cover.
