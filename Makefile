@@ -63,9 +63,9 @@ demo: build
 
 bench: dev
 	@mkdir -p build
-	$(PYTEST) benchmarks -p no:randomly -o timeout=0 --benchmark-enable --benchmark-only \
-		--benchmark-json build/benchmarks.json $(ARGS)
-	$(BIN)/python -m benchmarks.report build/benchmarks.json
+	@status=0; $(PYTEST) benchmarks -p no:randomly -o timeout=0 --benchmark-enable \
+		--benchmark-only --benchmark-json build/benchmarks.json $(ARGS) || status=$$?; \
+		$(BIN)/python -m benchmarks.report build/benchmarks.json; exit $$status
 
 bench-smoke: dev
 	$(PYTEST) benchmarks -m "not slow" $(ARGS)
