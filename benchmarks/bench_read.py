@@ -8,6 +8,7 @@ batch.
 """
 
 import hashlib
+import itertools
 import time
 import uuid
 from pathlib import Path
@@ -22,6 +23,7 @@ from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 
 LIMIT_NAME = "a plain C loop of one lookup and one load"
+PART = 4_000
 NOW_US = 1_760_000_000_000_000
 RANDOM = np.random.default_rng(7)
 LARGE = pytest.param(1_000_000, marks=pytest.mark.slow)
@@ -112,22 +114,36 @@ def picks_of(sku_count, count):
     return RANDOM.integers(0, sku_count, count, dtype=np.uint32)
 
 
+def in_turn(benchmark, read, *columns):
+    """Time a read of one part of the columns after the other, and return that of all.
+
+    A part takes less than a turn of the scheduler, so that other work on the machine does not enter
+    the best of them; its memory has left the caches when its turn comes again.
+    """
+    parts = [
+        [column[start : start + PART] for column in columns]
+        for start in range(0, len(columns[0]), PART)
+    ]
+    turns = itertools.cycle(parts)
+    benchmark.pedantic(read, setup=lambda: (next(turns), {}), rounds=5 * len(parts))
+    return read(*columns)
+
+
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
 @pytest.mark.parametrize("hot", [True, False], ids=["hot", "random"])
 def bench_point_read(benchmark, filled, sku_count, hot):
     """One cell by name, from Python: 0.5 us hot, 2.5 us at random over 1M SKUs."""
     table = filled(sku_count)
-    picks = picks_of(sku_count, 20_000) if not hot else np.full(20_000, 5, np.uint32)
-    names = [table.names[n] for n in picks]
+    picks = picks_of(sku_count, 200_000) if not hot else np.full(20_000, 5, np.uint32)
+    available = table.reader.available
 
-    def read():
-        available = table.reader.available
+    def read(names):
         return [available(name, "store-042") for name in names]
 
-    result = benchmark(read)
+    result = in_turn(benchmark, read, [table.names[n] for n in picks])
     limit = plain_s(sku_count, picks, ahead=False)
     key = "point_read_hot" if hot else "point_read_random"
-    report(benchmark, key, len(names), result, limit)
+    report(benchmark, key, PART, result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -137,9 +153,9 @@ def bench_batch_read(benchmark, filled, sku_count):
     picks = picks_of(sku_count, 200_000)
     names = [table.names[n] for n in picks]
     places = [table.places[n] for n in picks % len(table.places)]
-    result = benchmark(table.reader.available_many, names, places)
+    result = in_turn(benchmark, table.reader.available_many, names, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, "batch_read", len(names), result, limit)
+    report(benchmark, "batch_read", PART, result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -149,9 +165,13 @@ def bench_batch_read_by_number(benchmark, filled, sku_count):
     picks = picks_of(sku_count, 200_000)
     places = (picks % len(table.places)).astype(np.uint32)
     view = table.reader.view()
-    result = benchmark(view.available_numbers, 0, picks, places)
+
+    def read(skus, ordinals):
+        return view.available_numbers(0, skus, ordinals)
+
+    result = in_turn(benchmark, read, picks, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, "batch_read_numbers", len(picks), result, limit)
+    report(benchmark, "batch_read_numbers", PART, result, limit)
 
 
 @pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
@@ -159,10 +179,15 @@ def bench_batch_read_by_number(benchmark, filled, sku_count):
 def bench_group_read(benchmark, filled, sku_count, hot):
     """Add up a row of 500 cells, native: 0.3 us hot, 4 us when it lies in memory only."""
     table = filled(sku_count, cells_per_sku=500, location_count=600)
-    picks = picks_of(sku_count, sku_count) if not hot else np.full(1_000, 5, np.uint32)
+    count = max(PART, sku_count // PART * PART)
+    picks = picks_of(sku_count, count) if not hot else np.full(PART, 5, np.uint32)
     view = table.reader.view()
-    result = benchmark(view.group_available_numbers, 0, picks, 0)
-    report(benchmark, "group_read_hot" if hot else "group_read_cold", len(picks), result)
+
+    def read(skus):
+        return view.group_available_numbers(0, skus, 0)
+
+    result = in_turn(benchmark, read, picks)
+    report(benchmark, "group_read_hot" if hot else "group_read_cold", PART, result)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
@@ -206,6 +231,9 @@ def bench_memory(benchmark, filled, sku_count):
     statistics = benchmark.pedantic(table.reader.statistics, rounds=1)[0]
     each = statistics["used_bytes"] / statistics["cells"]
     rows = statistics["row_bytes"] / statistics["cells"]
+    print(f"\n{statistics['cells']:,} cells: {each:.1f} bytes each, of which rows {rows:.1f}")
+    if sku_count < 1_000_000:
+        return  # The first SKUs pay for the room of 65,536.
     state(benchmark, "cell_bytes", each, note=f"of which rows {rows:.1f} bytes")
-    assert each <= 64 or sku_count < 1_000_000
+    assert each <= 64
     assert time.perf_counter() > begin
