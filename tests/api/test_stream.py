@@ -96,7 +96,7 @@ def test_a_client_that_comes_back_is_sent_what_it_missed(server):
 
 @pytest.mark.parametrize("event_id", ["99-1", "nonsense", "1-1.1-1", "1-99999999999"])
 def test_an_id_that_is_not_known_gives_a_snapshot(server, event_id):
-    """Another generation, another shard count, rubbish: the client starts anew and misses nothing."""
+    """Another generation or shard count, or rubbish: the client starts anew and misses nothing."""
     with Follower(server, last_event_id=event_id, skus="apple") as follower:
         assert follower.next()[0] == "snapshot"
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import MediaType, Request, Response, get, post
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from onhand.geo import Point
@@ -215,7 +216,7 @@ def _parse_query(body: bytes) -> Query:
 
 @get("/v1/availability/{sku:str}", guards=[guard("storefront")])
 @described(parameters=ReadParameters, answer=Answer)
-async def read_availability(request: Request[Any, Any, Any], sku: str) -> Response[bytes]:
+async def read_availability(request: Request[Any, Any, Any], sku: FromPath[str]) -> Response[bytes]:
     """Read what is available of one SKU, at one location or in a group.
 
     A SKU called `query` or `stream`, or one that ends in `/nearby` or `/explain`, is read by a
@@ -239,7 +240,7 @@ async def query_availability(request: Request[Any, Any, Any]) -> Response[bytes]
 
 @get("/v1/availability/{sku:str}/nearby", guards=[guard("storefront")])
 @described(parameters=NearbyParameters, answer=Nearby)
-async def read_nearby(request: Request[Any, Any, Any], sku: str) -> Nearby:
+async def read_nearby(request: Request[Any, Any, Any], sku: FromPath[str]) -> Nearby:
     """List stores by distance from a place, with what is available and when it can be collected.
 
     The place is coordinates or a postal code. `ready_by` is null where there is nothing to collect.

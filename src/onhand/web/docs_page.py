@@ -67,10 +67,15 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     return (
         f'<details><summary><span class="method {_text(method)}">{_text(method.upper())}</span>'
         f"<code>{_text(path)}</code> {_words(operation['summary'])}</summary>"
-        f"<p>{_words(operation['description'])}</p>"
+        f"<p>{_words(operation['description'])}</p>{_role(operation)}"
         f"{f'<table>{parameters}</table>' if parameters else ''}"
         f"{f'<p>Body: {_content(body)}</p>' if body else ''}<ul>{answers}</ul></details>"
     )
+
+
+def _role(operation: dict[str, Any]) -> str:
+    role = operation.get("x-role")
+    return f"<p>Needs the role <code>{_text(role)}</code>.</p>" if role else ""
 
 
 def _content(content: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import msgspec
 from litestar import Request, get
+from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from onhand.errors import OnhandError
@@ -72,7 +73,7 @@ class _Told(Struct, frozen=True):
 
 @get("/v1/availability/{sku:str}/explain", guards=[guard("storefront")])
 @described(parameters=ExplainParameters, answer=Explanation)
-async def explain_availability(request: Request[Any, Any, Any], sku: str) -> Explanation:
+async def explain_availability(request: Request[Any, Any, Any], sku: FromPath[str]) -> Explanation:
     """Explain one cell: its terms, and the recent events behind them, newest first."""
     services: Services = request.app.state.services
     asked = parse_parameters(ExplainParameters, request.scope["query_string"].decode())

@@ -106,11 +106,10 @@ def _operation(
 ) -> dict[str, Any]:
     summary, _, more = inspect.cleandoc(handler.fn.__doc__ or "").partition("\n")
     role = next((each.role for each in handler.guards or () if hasattr(each, "role")), None)
-    description = more.strip() + (f"\n\nNeeds the role `{role}`." if role else "")
     operation: dict[str, Any] = {
         "operationId": handler.fn.__name__,
         "summary": summary,
-        "description": description.strip(),
+        "description": more.strip(),
         "tags": [_tag(path)],
         "parameters": [*_path_parameters(path), *_query_parameters(about)],
         "responses": _responses(about, schema_of),
@@ -120,6 +119,7 @@ def _operation(
         operation["requestBody"] = {"required": True, "content": content}
     if role is not None:
         operation["security"] = [{"token": []}]
+        operation["x-role"] = role
     return operation
 
 

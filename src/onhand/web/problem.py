@@ -230,23 +230,6 @@ def decode_json(body: bytes) -> object:
         raise ProblemError(ProblemCode.MALFORMED_JSON, str(error) or "nested too deep") from error
 
 
-def problem_codes_markdown() -> str:
-    """Write the published list of codes; docs/reference/problem_codes.md is this."""
-    rows = "\n".join(
-        f"| `{code}` | {kind.status} | {kind.title} | {kind.meaning} |"
-        for code, kind in KINDS.items()
-    )
-    return (
-        "<!-- Generated: python -m onhand.web.reference. -->\n"
-        "# Problem codes\n\n"
-        "Every error answer is `application/problem+json` (RFC 9457) with one of these in `code`.\n"
-        "`type` is the code after `urn:onhand:problem:`. Every 503 carries `Retry-After`.\n\n"
-        "| code | status | title | what to do |\n"
-        "| --- | --- | --- | --- |\n"
-        f"{rows}\n"
-    )
-
-
 _FORESEEN: Final = {
     "log_unavailable": ProblemCode.LOG_UNAVAILABLE,
     "log_full": ProblemCode.LOG_FULL,

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Request, Response, get, put
+from litestar.params import FromPath
 from msgspec import Struct
 
 from onhand.model.setup import (
@@ -50,7 +51,9 @@ class Replaced(Struct, frozen=True):
 
 @put("/v1/locations/{location_id:str}", guards=[guard("admin")])
 @described(body=Location, answer=LocationItem, statuses={201: LocationItem})
-async def put_location(request: Request[Any, Any, Any], location_id: str) -> Response[Any]:
+async def put_location(
+    request: Request[Any, Any, Any], location_id: FromPath[str]
+) -> Response[Any]:
     """Create a location, or replace all that was set up for it.
 
     What is left out gets its default. 201 when the location was not set up before.
