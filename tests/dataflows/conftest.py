@@ -13,8 +13,8 @@ from onhand.settings import Settings
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def settings(request, tmp_path):
-    """Settings of a fresh deployment, embedded or on the test broker."""
-    table_dir = Path(tempfile.mkdtemp(prefix="onhand-test-", dir="/dev/shm"))  # noqa: S108
+    """Give settings of a fresh deployment, embedded or on the test broker."""
+    table_dir = Path(tempfile.mkdtemp(prefix="onhand-test-", dir="/dev/shm"))
     kafka = {}
     if request.param == "kafka":
         broker = request.getfixturevalue("broker")

@@ -95,9 +95,7 @@ def cells_of(reader: TableReader) -> dict[tuple[str, str], tuple[int, ...]]:
     """Read (sku, location) -> on_hand, held, in_transit, damaged, for cells not all zero."""
     found = {}
     for skus, locations, columns in reader.cells():
-        rows = zip(
-            *(columns[name].tolist() for name in ("sku", "location", *FIELDS)), strict=True
-        )
+        rows = zip(*(columns[name].tolist() for name in ("sku", "location", *FIELDS)), strict=True)
         for sku, location, *numbers in rows:
             if any(numbers):
                 found[skus[sku], locations[location]] = tuple(numbers)

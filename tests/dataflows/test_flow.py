@@ -26,9 +26,7 @@ def test_events_of_every_topic_end_in_one_table(settings):
         [sale(3, 2) | {"type": "transfer_shipped", "transfer_id": "t", "from": "S", "to": "T"}],
         "stock.transfers",
     )
-    publish(
-        settings, [sale(4, 1) | {"type": "return", "disposition": "inspect"}], "stock.returns"
-    )
+    publish(settings, [sale(4, 1) | {"type": "return", "disposition": "inspect"}], "stock.returns")
     assert drain(settings) == {("A", "S"): (5, 1, 0, 0), ("A", "T"): (0, 0, 2, 0)}
 
 
@@ -43,9 +41,7 @@ def test_the_same_event_twice_counts_once_across_restarts(settings):
 def test_a_count_keeps_what_was_sold_after_it_whatever_came_first(settings):
     """A count of an hour ago that arrives last leaves later sales applied."""
     publish(settings, [sale(1, 2, occurred_at=at(60)), sale(2, 5, occurred_at=at(2 * HOUR_S))])
-    publish(
-        settings, [sale(3, 20, occurred_at=at(HOUR_S)) | {"type": "count"}], "stock.counts"
-    )
+    publish(settings, [sale(3, 20, occurred_at=at(HOUR_S)) | {"type": "count"}], "stock.counts")
     assert drain(settings) == {("A", "S"): (18, 0, 0, 0)}
 
 

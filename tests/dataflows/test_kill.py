@@ -18,7 +18,6 @@ from onhand.table.reader import TableReader
 from tests.dataflows.ingest_process import (
     IngestProcess,
     cells_of,
-    open_reader,
     running,
     wait_caught_up,
 )

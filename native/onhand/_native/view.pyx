@@ -258,11 +258,15 @@ cdef class View:
 
     # ---- available ----
 
-    def available(self, sku, location) -> int:
-        """Return the available units of a cell; -1 when a look at set-up is needed first."""
+    def available(self, sku, location, bint current=False) -> int:
+        """Return the available units of a cell; -1 when a look at set-up is needed first.
+
+        ``current`` says that this look was taken after the read began: names that are newer still
+        need not be known to it.
+        """
         cdef oh_item_t item
         cdef uint32_t ordinal
-        if self.stale():
+        if not current and self.stale():
             return -1
         found = self.ordinals.get(location)
         if found is None or not self.find(sku, &item):
@@ -271,10 +275,10 @@ cdef class View:
         return oh_read_cell_available(&item, item.shard.slot_of[ordinal])
 
     def group_available(self, sku, uint32_t group) -> int:
-        """Return the available units of a group; -1 when a look at set-up is needed first."""
+        """Return the available units of a group; -1 when nobody knows the SKU."""
         cdef oh_item_t item
         self.scope_check([True, group])
-        if self.stale() or not self.find(sku, &item):
+        if not self.find(sku, &item):
             return -1
         return oh_read_group_available(&item, &item.shard.groups[group])
 

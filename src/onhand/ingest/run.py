@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from bytewax._bytewax import cluster_main
 
@@ -17,36 +18,47 @@ from onhand.supervise import command, environment_of, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from onhand.ingest.engine import Engine
     from onhand.settings import Settings
 
 log = get_logger(__name__)
 
-STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
-COMPANION_STOP_S_MAX = 5.0
-RESTART_S = 1.0
-STOP_S_MAX = 18.0
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+COMPANION_STOP_S_MAX: Final = 5.0
+RESTART_S: Final = 1.0
+STOP_S_MAX: Final = 18.0
 """A clean stop writes a checkpoint; past this the process ends without, which loses only time."""
 
 
 def stop_on_signal(stop: Callable[[], None]) -> None:
     """Call ``stop`` at SIGTERM or SIGINT, from a thread that waits for nothing else.
 
-    Call it before any other thread starts. A Python signal handler would run only when the main
-    thread runs bytecode, and Bytewax keeps that thread in native code.
+    A handler in Python runs only when the main thread runs bytecode, and Bytewax keeps that thread
+    in native code; the wakeup descriptor is written to at once.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _note)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
     def wait() -> None:
-        number = signal.sigwait(STOP_SIGNALS)
+        number = reader.recv(1)[0]
         log.info("stopping", signal=signal.Signals(number).name)
         stop()
         timer = threading.Timer(STOP_S_MAX, _give_up)
         timer.daemon = True
         timer.start()
+        # Held so that the descriptor of a later signal is not that of another file.
+        writer.fileno()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def _note(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the wakeup descriptor tells."""
 
 
 def run_ingest(settings: Settings) -> None:

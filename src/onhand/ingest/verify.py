@@ -111,6 +111,7 @@ class Rebuild:
 
     def __init__(
         self,
+        *,
         settings: Settings,
         event_log: EventLog,
         partitions: Sequence[TopicPartition],
@@ -184,7 +185,14 @@ def verify_tables(settings: Settings, tell: Callable[[int, int], None]) -> Verif
         supply, starts = _base(settings, event_log, cluster_id, partitions, scratch)
         stack.callback(supply.close)
         refused = _stateful_refusals(event_log, partitions)
-        rebuild = Rebuild(settings, event_log, partitions, supply, starts, refused)
+        rebuild = Rebuild(
+            settings=settings,
+            event_log=event_log,
+            partitions=partitions,
+            supply=supply,
+            starts=starts,
+            refused=refused,
+        )
         return _compare(reader, rebuild, partitions, scratch, tell)
 
 
