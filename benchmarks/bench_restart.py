@@ -59,7 +59,8 @@ def fill(settings: Settings, sku_count: int, sale_count: int) -> tuple[str, str,
         at_once = min(sale_count, SALES_AT_ONCE)
         sales = Sales(rng, sku_count, LOCATION_COUNT, at_once, BATCH_SIZE)
         for _ in range(sale_count // at_once):
-            if shard.supply.needs_checkpoint():
+            # What one checkpoint announces the next one forgets.
+            for _ in range(2 if shard.supply.needs_checkpoint() else 0):
                 shard.supply.freeze().release()
                 shard.supply.forget()
             sales.renew(rng, shard.supply)
