@@ -102,6 +102,12 @@ class OffsetOutOfRange(OnhandError):
     code = "offset_out_of_range"
 
 
+class PartitionsAdded(OnhandError):
+    """A topic has partitions that the running flow does not read."""
+
+    code = "partitions_added"
+
+
 class LedgerUnavailable(OnhandError):
     """The ledger's database cannot be reached, opened or written."""
 

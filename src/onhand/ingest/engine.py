@@ -119,6 +119,16 @@ class Engine:
         """Name partitions by their index in the flow."""
         return {self._index[partition]: offset for partition, offset in offsets.items()}
 
+    def added_partitions(self) -> list[TopicPartition]:
+        """List the partitions that the log has now and this flow does not read.
+
+        Raises
+        ------
+        LogUnavailable
+            The log cannot be asked.
+        """
+        return choose_partitions(self._log, self.partitions)[len(self.partitions) :]
+
     def is_congested(self) -> bool:
         """Whether the shards have enough to do."""
         return self._in_flight >= CONGESTION_BATCHES_MAX * len(self.shards)

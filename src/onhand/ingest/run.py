@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Final, Self
 from bytewax._bytewax import cluster_main
 
 from onhand.dataflows.availability import get_flow
+from onhand.errors import LogUnavailable, PartitionsAdded
 from onhand.ingest.opening import open_engine
+from onhand.log.base import partition_name
 from onhand.logging import get_logger
 from onhand.supervise import command, environment_of, spawn
 
@@ -21,12 +24,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from onhand.ingest.engine import Engine
+    from onhand.log.base import TopicPartition
     from onhand.settings import Settings
 
 log = get_logger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 COMPANION_STOP_S_MAX: Final = 5.0
+PARTITIONS_POLL_S: Final = 10.0
 RESTART_S: Final = 1.0
 STOP_S_MAX: Final = 18.0
 """A clean stop writes a checkpoint; past this the process ends without, which loses only time."""
@@ -51,7 +56,7 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
         timer = threading.Timer(STOP_S_MAX, _give_up)
         timer.daemon = True
         timer.start()
-        # Held so that the descriptor of a later signal is not that of another file.
+        # Held until here: a later signal must not be written into another file's descriptor.
         writer.fileno()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
@@ -72,18 +77,47 @@ def run_ingest(settings: Settings) -> None:
     stopping = threading.Event()
     stop_on_signal(stopping.set)
     with open_engine(settings) as engine, Companion("changes", settings):
-        watch(stopping, engine)
+        watch = Watch(engine, stopping)
         run_flow(engine)
+        watch.raise_failure()
 
 
-def watch(stopping: threading.Event, engine: Engine) -> None:
-    """Stop the engine when the process is told to stop."""
+class Watch:
+    """Stops the engine when the process is told to, or when the log has partitions it reads not.
 
-    def wait() -> None:
-        stopping.wait()
-        engine.stop()
+    Parameters
+    ----------
+    engine
+        Running.
+    stopping
+        Set when the process is told to stop.
+    """
 
-    threading.Thread(target=wait, name="stop", daemon=True).start()
+    def __init__(self, engine: Engine, stopping: threading.Event) -> None:
+        self._engine = engine
+        self._stopping = stopping
+        self._added: list[TopicPartition] = []
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def raise_failure(self) -> None:
+        """Say why the engine was stopped when nobody asked for it.
+
+        Raises
+        ------
+        PartitionsAdded
+            A new start reads the new partitions; who supervises the process sees to it.
+        """
+        if self._added:
+            names = ", ".join(partition_name(each) for each in self._added)
+            raise PartitionsAdded(
+                f"The log has new partitions: {names}", "Start ingest again; it then reads them"
+            )
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PARTITIONS_POLL_S) and not self._added:
+            with contextlib.suppress(LogUnavailable):
+                self._added = self._engine.added_partitions()
+        self._engine.stop()
 
 
 class Companion:
