@@ -258,7 +258,8 @@ def _draw_targets(merged: dict[str, Measured], path: Path) -> bool:
     figure, axes = _axes(0.3 * len(shares) + 1)
     keys = list(reversed(shares))
     colours = ["#2a7f62" if shares[key] >= 1 else "#b3423a" for key in keys]
-    axes.barh(keys, [shares[key] for key in keys], color=colours)
+    # From 1 on, to the right for what is beyond its target and to the left for what is short of it.
+    axes.barh(keys, [shares[key] - 1 for key in keys], left=1, color=colours)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("measured / target (or target / measured where less is better); 1 meets it")
@@ -282,7 +283,7 @@ def _shares(key: str, measured: Measured) -> list[float]:
 def _draw_latencies(merged: dict[str, Measured], path: Path) -> bool:
     """Draw the percentiles of every figure that has them, in milliseconds."""
     spreads = {
-        key: each.stated.percentiles
+        key: {name: x for name, x in each.stated.percentiles.items() if name.startswith("p")}
         for key, each in merged.items()
         if each.stated.percentiles and FIGURES[key].unit == "ms"
     }

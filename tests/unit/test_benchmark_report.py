@@ -119,6 +119,14 @@ def test_the_page_shows_what_was_measured_and_what_was_not(root, tmp_path):
     assert "someone-s-machine" not in page
 
 
+def test_percentiles_are_drawn_and_their_maximum_with_none(root, tmp_path):
+    """A spread may name its maximum, which has a place in the row and none in the picture."""
+    spread = {"key": "freshness_kafka", "value": 9.0, "percentiles": {"p50": 2.0, "max": 9.0}}
+    report.main(write_results(tmp_path / "r.json", spread), root)
+    assert row(root, "freshness_kafka")[3] == "9 ms (p50 2 ms, max 9 ms)"
+    assert (root / "docs/pictures/latencies.svg").exists()
+
+
 def test_a_run_of_some_benchmarks_leaves_the_other_figures(root, tmp_path):
     """What a run did not measure stays as it was measured last."""
     report.main(write_results(tmp_path / "1.json", {"key": "cell_bytes", "value": 61}), root)
