@@ -141,3 +141,23 @@ def test_workers_and_shards_do_not_change_the_numbers(settings, workers, shards)
     expected = {(f"sku-{n}", "S"): (-50 * (n + 1), 0, 0, 0) for n in range(20)}
     assert drain(wide) == expected
     assert drain(wide) == expected
+
+
+def test_loading_history_needs_no_checkpoint_to_make_room(settings):
+    """Movements too old for any count leave the history by themselves; newer ones stay in it."""
+    loading = msgspec.structs.replace(
+        settings,
+        late_window=None,
+        history_max=1 << 12,
+        poll_record_count_max=250,
+        checkpoint_interval_s=3_600,
+    )
+    recent = [sale(n, occurred_at=at(60)) for n in range(100)]
+    old = [sale(n, occurred_at=at(48 * HOUR_S)) for n in range(1_000, 9_000)]
+    publish(loading, old[:4_000])
+    publish(loading, [*old[4_000:], *recent])
+    assert drain(loading) == {("A", "S"): (-8_100, 0, 0, 0)}
+    if loading.kafka is None:  # Kafka's reader says how far it is only after some 100 ms.
+        assert len(list((loading.data / "checkpoints/shard-000").glob("*.ohck"))) == 1
+    publish(loading, [sale(1, 500, id="count", occurred_at=at(HOUR_S)) | {"type": "count"}])
+    assert drain(loading) == {("A", "S"): (400, 0, 0, 0)}

@@ -92,6 +92,7 @@ cdef extern from "supply/supply.h" nogil:
         uint64_t heap_bytes
         int64_t ids_since_us
         int64_t counts_since_us
+        int64_t expired_us
 
     ctypedef struct oh_applied_t:
         uint64_t events
@@ -263,7 +264,7 @@ cdef class SupplyTable:
     # -- applying ------------------------------------------------------------------------------
 
     def apply(self, events, lines, heap, dict next_offsets, int64_t ids_since_us,
-              int64_t counts_since_us):
+              int64_t counts_since_us, int64_t expired_us):
         """Apply a batch; see ``oh_batch_apply``.
 
         Returns
@@ -288,6 +289,7 @@ cdef class SupplyTable:
         batch.heap_bytes = heap_column.view.len
         batch.ids_since_us = ids_since_us
         batch.counts_since_us = counts_since_us
+        batch.expired_us = expired_us
         memset(offsets, 0, sizeof(offsets))
         for partition, offset in next_offsets.items():
             if not 0 <= partition < OH_PARTITION_MAX:

@@ -46,6 +46,7 @@ class SupplyTable:
         next_offsets: dict[int, int],
         ids_since_us: int,
         counts_since_us: int,
+        expired_us: int,
     ) -> tuple[int, int, int, int, tuple[int, ...]]: ...
     def apply_columns(
         self,

@@ -119,6 +119,7 @@ class Shard:
         self._lane_lag_events = [0] * lane_count
         self._interval_us = int(settings.checkpoint_interval_s * 1e6)
         self._late_us = settings.late_us
+        self._count_us = settings.count_us
         self._metrics = metrics
         self._clock = clock
         self._publish = publish
@@ -162,15 +163,17 @@ class Shard:
         self.supply.close()
 
     def _apply(self, batch: Batch) -> Applied:
+        # What every lane had handed out before this batch: no record after that is older.
+        expired_us = min(self._lane_progress_us) - self._count_us
         try:
-            return self.supply.apply(batch)
+            return self.supply.apply(batch, expired_us)
         except TableFull:
             # Room comes from checkpoints alone: the first announces what the second forgets.
             for _ in range(2):
                 self._settle(self._checkpointer.wait())
                 self._start_checkpoint()
             self._settle(self._checkpointer.wait())
-            return self.supply.apply(batch)
+            return self.supply.apply(batch, expired_us)
 
     def _publish_when_caught_up(self) -> None:
         if all(self._next_offsets[p] >= end for p, end in self._targets.items()):

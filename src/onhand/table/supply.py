@@ -246,8 +246,16 @@ class Supply:
 
     # -- applying ------------------------------------------------------------------------------
 
-    def apply(self, batch: Batch) -> Applied:
+    def apply(self, batch: Batch, expired_us: int = 0) -> Applied:
         """Apply the lines of a batch that are this shard's, whole or not at all.
+
+        Parameters
+        ----------
+        batch
+            Decoded and judged.
+        expired_us
+            Every count that occurred until then is refused for its age, in this batch and after
+            it: movements as old may be forgotten to make room, without a checkpoint.
 
         Raises
         ------
@@ -266,6 +274,7 @@ class Supply:
                 batch.next_offsets,
                 batch.ids_since_us,
                 batch.counts_since_us,
+                expired_us,
             )
         except StatusError as error:
             raise_in_words(error)

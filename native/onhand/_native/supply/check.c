@@ -93,6 +93,7 @@ static int event_check(oh_supply_t *supply, const oh_batch_t *batch, const oh_ev
 static int room_check(oh_supply_t *supply, const oh_batch_t *batch, const need_t *need)
 {
     const oh_header_t *header = supply->store.header;
+    oh_history_expire(supply, batch->expired_us, need->movements + 1);
     /* One position in 2^32 is passed over. */
     if (oh_history_used(supply) + need->movements + 1 > header->history_ring_size)
         return OH_HISTORY_FULL;

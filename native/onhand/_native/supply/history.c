@@ -100,6 +100,31 @@ void oh_history_evict(oh_supply_t *supply)
     oh_horizon_advance(&supply->history_horizon);
 }
 
+void oh_history_expire(oh_supply_t *supply, int64_t expired_us, uint64_t more)
+{
+    oh_horizon_t *horizon = &supply->history_horizon;
+    oh_header_t *header = supply->store.header;
+    uint64_t size = header->history_ring_size, head = head_of(supply), tail = tail_of(supply);
+    int64_t newest_us = horizon->evicted_us;
+    for (; tail < head && head - tail + more > size / 2; tail++) {
+        const oh_movement_t *entry = oh_history_ring(supply) + (tail & (size - 1));
+        if (entry->position != (uint32_t)tail)
+            continue;
+        if (entry->occurred_us > expired_us)
+            break;
+        if (entry->occurred_us > newest_us)
+            newest_us = entry->occurred_us;
+    }
+    if (tail == tail_of(supply))
+        return;
+    atomic_store_explicit(&header->history_tail, tail, memory_order_release);
+    horizon->announced = horizon->announced > tail ? horizon->announced : tail;
+    horizon->evicted_us = newest_us;
+    horizon->in_force_us = horizon->in_force_us > newest_us ? horizon->in_force_us : newest_us;
+    horizon->announced_us = horizon->announced_us > newest_us ? horizon->announced_us : newest_us;
+    atomic_store_explicit(&header->counts_since_us, horizon->in_force_us, memory_order_relaxed);
+}
+
 /* A longer ring, when settings ask for one after a restart. The old one's space is not used again:
  * nobody reads this store yet, and the next checkpoint but grows by it. */
 int oh_history_resize(oh_supply_t *supply, uint64_t ring_size)

@@ -229,6 +229,7 @@ typedef struct {
     uint64_t heap_bytes;
     int64_t ids_since_us;         /* the horizons that it was judged with */
     int64_t counts_since_us;
+    int64_t expired_us;           /* movements that occurred until then are needed by no count */
 } oh_batch_t;
 
 typedef struct {
@@ -279,6 +280,9 @@ int64_t oh_history_after(const oh_supply_t *supply, uint32_t sku, uint32_t locat
                          int64_t occurred_us);
 void oh_history_announce(oh_supply_t *supply);
 void oh_history_evict(oh_supply_t *supply);
+/* Lets go of movements that occurred at or before `expired_us`, oldest first, as long as with `more`
+ * the ring would be over half full. No count that is not refused for its age can need them. */
+void oh_history_expire(oh_supply_t *supply, int64_t expired_us, uint64_t more);
 int oh_history_resize(oh_supply_t *supply, uint64_t ring_size);
 static inline oh_movement_t *oh_history_ring(const oh_supply_t *supply)
 {
