@@ -68,8 +68,8 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     topic_prefix: str = ""
     append_timeout_s: float = 10.0
     request_timeout_s: float = 10.0
-    linger_ms: float = 1.0
-    fetch_wait_ms: int = 10
+    linger_ms: float = 2.0
+    fetch_wait_ms: int = 5
     prefetch_bytes_max: int = 64 << 20
     waiting_bytes_max: int = 64 << 20
     retention_hours: int = 168
