@@ -2,8 +2,9 @@
 
 Bias: records of 170 bytes with a key of 8, all on one topic; reads come from the page cache. Kafka
 is a broker in memory on the same machine (Tansu, or the one that ONHAND_TEST_KAFKA names), whose
-work counts against the client on two cores; Tansu 0.6 slows down with every batch that it holds. Embedded appends are one caller's, who waits for each;
-callers that wait together share a commit. The clocks of a record's two ends are the machine's.
+work counts against the client; Tansu 0.6 slows down with every batch that it holds. Embedded
+appends are one caller's, who waits for each; callers that wait together share a commit. The clocks
+of a record's two ends are the machine's.
 """
 
 import subprocess
