@@ -1,0 +1,99 @@
+"""A bare HTTP server, and the load of http_load.c, compiled here and now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import httpx
+
+from tests.brokers import free_port
+from tests.deployments import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SOURCE = Path(__file__).with_name("http_load.c")
+SERVER_CORE, LOAD_CORE = 0, 1
+BARE_PATH = "/v1/availability/apple"
+
+
+class Load(NamedTuple):
+    """What one run of the load came to; latencies in milliseconds."""
+
+    rate: float
+    percentiles: dict[str, float]
+
+
+def request(method: str, path: str, body: bytes = b"", headers: str = "") -> bytes:
+    """Write a request as it goes over the wire."""
+    length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n" if body else ""
+    return f"{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}{length}\r\n".encode() + body
+
+
+def run_load(
+    port: int, requests: Sequence[bytes], *, connections: int, seconds: float, rate: float = 0
+) -> Load:
+    """Send requests round and round: as fast as answers come, or at a rate by the clock."""
+    sent = b"".join(struct.pack("=I", len(each)) + each for each in requests)
+    arguments = [_program(), str(port), str(connections), str(seconds), str(rate)]
+    told = subprocess.run(
+        pinned(LOAD_CORE, arguments), input=sent, capture_output=True, check=False
+    )
+    assert told.returncode == 0, told.stderr.decode()
+    count, bad, took, *latencies = map(float, told.stdout.split())
+    assert bad == 0, f"{bad:.0f} answers were not 200"
+    names = ("p50", "p90", "p99", "p99.9", "max")
+    return Load(
+        count / took, {name: each / 1000 for name, each in zip(names, latencies, strict=True)}
+    )
+
+
+def pinned(core: int, arguments: Sequence[str]) -> list[str]:
+    """Run a command on one core, where the machine has several: load and server then share none."""
+    if (os.cpu_count() or 1) < 2:
+        return list(arguments)
+    return ["taskset", "-c", str(core), *arguments]
+
+
+@contextlib.contextmanager
+def bare_server(body: bytes, scratch: Path) -> Iterator[int]:
+    """Run the server with no application: one function, one answer; yields its port."""
+    answer = scratch / "answer"
+    answer.write_bytes(body)
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "auto"),
+        *("--http", "1", "--no-ws", "--port", str(port), "--log-level", "error"),
+        "benchmarks.kit.bare_answer:answer",
+    ]
+    environment = os.environ | {"ONHAND_BENCH_ANSWER": str(answer)}
+    process = subprocess.Popen(pinned(SERVER_CORE, command), env=environment)
+    try:
+        wait_until(lambda: _answers(port))
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}{BARE_PATH}").status_code == httpx.codes.OK
+    return False
+
+
+@cache
+def _program() -> str:
+    directory = tempfile.mkdtemp(prefix="onhand-load-")
+    built = Path(directory) / "http_load"
+    flags = ["-O2", "-std=gnu17", "-D_GNU_SOURCE"]
+    subprocess.run([os.environ.get("CC", "cc"), *flags, SOURCE, "-o", built], check=True)
+    return str(built)
