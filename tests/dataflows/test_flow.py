@@ -161,3 +161,13 @@ def test_loading_history_needs_no_checkpoint_to_make_room(settings):
         assert len(list((loading.data / "checkpoints/shard-000").glob("*.ohck"))) == 1
     publish(loading, [sale(1, 500, id="count", occurred_at=at(HOUR_S)) | {"type": "count"}])
     assert drain(loading) == {("A", "S"): (400, 0, 0, 0)}
+
+
+def test_a_claim_whose_headers_do_not_fit_is_a_dead_letter(settings):
+    """A claim fits its topic or is refused whole; the flow goes on either way."""
+    headers = [("note", b"x" * (1 << 20))]
+    publish(settings, [sale(1, allocation_id="a-1")], headers=headers)
+    publish(settings, [sale(2)])
+    assert drain(settings) == {("A", "S"): (-1, 0, 0, 0)}
+    assert refused_codes(settings) in ([], ["too_large"])
+    assert len(records_of(settings, "stock.claims")) + len(refused_codes(settings)) == 1

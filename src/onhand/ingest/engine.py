@@ -14,9 +14,11 @@ from onhand.errors import LogUnavailable, OffsetOutOfRange
 from onhand.ingest.dead_letters import dead_letter
 from onhand.ingest.decode import Window, decode_batch
 from onhand.ingest.sink import shard_key
-from onhand.log.base import NewRecord
-from onhand.log.topics import CLAIMS, EVENT_TOPICS, LEDGER
+from onhand.log.base import NewRecord, record_bytes
+from onhand.log.topics import CLAIMS, DEAD_LETTERS, EVENT_TOPICS, LEDGER
 from onhand.logging import get_logger
+from onhand.model.batch import Reject
+from onhand.model.codes import RejectCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -171,9 +173,17 @@ class Engine:
 
     def _divert(self, raw: RawBatch, batch: Batch) -> None:
         """Write dead letters and claims; return only when they are durable."""
+        claim_bytes_max = self._log.record_bytes_max(CLAIMS)
+        claims = [(index, _claim(raw, index)) for index in batch.claims]
+        # A key or headers of any size may come with an event that fits.
+        rejects = [
+            *batch.rejects,
+            *(_too_large(index) for index, each in claims if record_bytes(each) > claim_bytes_max),
+        ]
+        bytes_max = self._log.record_bytes_max(DEAD_LETTERS)
         records = [
-            *(dead_letter(raw.record(reject.record), reject) for reject in batch.rejects),
-            *(_claim(raw, index) for index in batch.claims),
+            *(dead_letter(raw.record(each.record), each, bytes_max) for each in rejects),
+            *(each for _, each in claims if record_bytes(each) <= claim_bytes_max),
         ]
         while True:
             try:
@@ -187,26 +197,45 @@ class Engine:
                 return
 
     def after_poll(self, reader: LogReader) -> None:
-        """Tell the log's consumer group what checkpoints hold, for operators' tools.
-
-        Also lets an embedded log drop what is old and in every checkpoint.
-        """
+        """Tell the log's consumer group what checkpoints hold, for operators' tools."""
         checkpointed = sum(shard.checkpoint_count for shard in self.shards)
         if checkpointed == self._checkpoint_count:
             return
         self._checkpoint_count = checkpointed
-        durable = {
+        durable = self._durable_offsets()
+        reader.commit({each: durable[each] for each in reader.next_offsets()})
+
+    def prune(self) -> None:
+        """Let an embedded log drop what is older than its retention and in every checkpoint.
+
+        Raises
+        ------
+        LogUnavailable
+            Another time, then.
+        """
+        retention_us = self.settings.log_retention_hours * HOUR_US
+        self._log.prune(self.clock() - retention_us, self._durable_offsets())
+
+    def _durable_offsets(self) -> dict[TopicPartition, int]:
+        return {
             partition: min(shard.supply.checkpointed_offset(index) for shard in self.shards)
             for partition, index in self._index.items()
         }
-        reader.commit({each: durable[each] for each in reader.next_offsets()})
-        retention_us = self.settings.log_retention_hours * HOUR_US
-        self._log.prune(self.clock() - retention_us, durable)
 
 
 def lane_count(settings: Settings, partitions: Sequence[TopicPartition]) -> int:
     """Return how many readers share the partitions: one for each worker that gets any."""
     return min(settings.worker_count, len(partitions))
+
+
+def _too_large(index: int) -> Reject:
+    return Reject(
+        record=index,
+        type=None,
+        code=RejectCode.TOO_LARGE,
+        pointer="",
+        detail="the claim with its key and headers must fit the topic stock.claims",
+    )
 
 
 def _claim(raw: RawBatch, index: int) -> NewRecord:

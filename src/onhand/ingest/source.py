@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
+from onhand.logging import get_logger
+
 if TYPE_CHECKING:
     from onhand.ingest.engine import Engine
     from onhand.log.base import LogReader, RawBatch
+
+log = get_logger(__name__)
 
 TICK_US = 10_000
 """An idle lane still says every 10 ms how far it has read: freshness is news too."""
@@ -41,6 +45,7 @@ class Lane(StatefulSourcePartition[Poll, None]):
         self._lane = lane
         self._reader = reader
         self._told_us = 0
+        self._error: str | None = None
 
     def next_batch(self) -> list[Poll]:
         """Read what is there, at most one poll; empty while the shards are behind.
@@ -60,6 +65,7 @@ class Lane(StatefulSourcePartition[Poll, None]):
         if not raw.values and now_us - self._told_us < TICK_US:
             return []
         self._told_us = now_us
+        self._note_error(self._reader.error())
         self._engine.batch_entered()
         return [
             Poll(
@@ -71,6 +77,15 @@ class Lane(StatefulSourcePartition[Poll, None]):
                 polled_us=now_us,
             )
         ]
+
+    def _note_error(self, error: str | None) -> None:
+        if error == self._error:
+            return
+        self._error = error
+        if error is None:
+            log.info("log_reached_again", lane=self._lane)
+        else:
+            log.warning("log_not_reached", lane=self._lane, error=error)
 
     def snapshot(self) -> None:
         """Nothing: the table's checkpoint holds the offsets."""
