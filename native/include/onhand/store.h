@@ -56,6 +56,7 @@
 #define OH_LOCATION_CHUNK_MAX 64u    /* 65,536 locations */
 #define OH_TEXT_BYTES_MAX 256u       /* 64 characters of UTF-8 */
 #define OH_NONE UINT32_MAX
+#define OH_HUGE_BYTES (2ULL << 20)   /* a huge page; stores are mapped at a multiple of one */
 
 /* Status codes; 0 is success. One Python function turns them into exceptions. */
 enum oh_status {

@@ -12,6 +12,7 @@
 #define CHUNK_BYTES (16ULL << 20)
 #define CAPACITY_BYTES_MAX (64ULL << 30)      /* offsets are 32 bits, in units of 16 bytes */
 #define BLOCK_BYTES_MIN 48ULL                 /* a row of two cells */
+#define PAGE_BYTES 4096ULL
 #define LINE_BYTES 64ULL
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
@@ -29,6 +30,25 @@ static void size_classes(uint64_t block_bytes[64])
     }
 }
 
+/* Maps a file at a multiple of a huge page, without which the kernel could not use them for it. */
+static void *file_map(int fd, uint64_t bytes, int protection)
+{
+    uint64_t reserved = bytes + OH_HUGE_BYTES;
+    uint8_t *room = mmap(NULL, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return MAP_FAILED;
+    uint64_t lead = (0 - (uint64_t)(uintptr_t)room) & (OH_HUGE_BYTES - 1);
+    void *base = mmap(room + lead, bytes, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    uint64_t end = (lead + bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if (base == MAP_FAILED)
+        lead = reserved;
+    if (lead != 0)
+        munmap(room, lead);
+    if (base != MAP_FAILED && end < reserved)
+        munmap(room + end, reserved - end);
+    return base;
+}
+
 static int file_make(oh_store_t *store, const char *path, uint64_t capacity_bytes)
 {
     memset(store, 0, sizeof *store);
@@ -38,8 +58,7 @@ static int file_make(oh_store_t *store, const char *path, uint64_t capacity_byte
         return OH_IO;
     if (ftruncate(store->fd, (off_t)capacity_bytes) != 0)
         return OH_IO;
-    void *base = mmap(NULL, capacity_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      store->fd, 0);
+    void *base = file_map(store->fd, capacity_bytes, PROT_READ | PROT_WRITE);
     if (base == MAP_FAILED)
         return errno == ENOMEM ? OH_NO_MEMORY : OH_IO;
     store->base = base;
@@ -191,8 +210,7 @@ int oh_store_map(oh_store_t *store, const char *path)
         return map_fail(store, OH_IO);
     if ((uint64_t)file.st_size < OH_HEADER_BYTES)
         return map_fail(store, OH_CORRUPT);
-    void *base = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-                      store->fd, 0);
+    void *base = file_map(store->fd, (uint64_t)file.st_size, PROT_READ);
     if (base == MAP_FAILED)
         return map_fail(store, errno == ENOMEM ? OH_NO_MEMORY : OH_IO);
     store->base = base;

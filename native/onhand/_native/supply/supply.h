@@ -215,6 +215,7 @@ typedef struct {
     uint32_t text_number;
     uint64_t batch_events_max;    /* the largest batch seen, for the room kept free */
     uint64_t batch_lines_max;
+    uint64_t joined_bytes;        /* of the store, in huge pages */
     bool broken;
 } oh_supply_t;
 
@@ -323,7 +324,9 @@ typedef struct {
 } oh_section_t;
 
 int oh_supply_freeze(oh_supply_t *supply, int64_t ids_expired_us, oh_section_t sections[OH_SECTION_COUNT]);
-void oh_supply_back(oh_supply_t *supply, uint64_t bytes); /* makes the standing buffer resident, a bit at a time */
+/* Housekeeping after a batch, a bit at a time: `bytes` of the standing buffer are made resident, and
+ * one huge page of the store is joined. */
+void oh_supply_back(oh_supply_t *supply, uint64_t bytes);
 int oh_supply_adopt(oh_supply_t *supply, const char *path, const oh_supply_options_t *options,
                     oh_section_t sections[OH_SECTION_COUNT]);
 int oh_supply_adopted(oh_supply_t *supply, const oh_supply_options_t *options,
