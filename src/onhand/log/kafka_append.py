@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -49,6 +50,7 @@ class _Session:
                 # nothing more; what is on its way is still reported. The next call gets a new
                 # producer, and duplicates that this may cause are known by their ids.
                 self.is_broken = True
+                time.sleep(POLL_S)
 
 
 class _Call:
