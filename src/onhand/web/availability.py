@@ -5,6 +5,7 @@ The first two are hot: they check the token, find the scope, and let the reader 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from datetime import UTC, datetime, timedelta
@@ -126,21 +127,35 @@ class Reads:
         )
         return Reply(200, self._side.render_query(query.skus, scopes))
 
-    def nearby(self, sku: str, query_string: str) -> Nearby:
-        """Answer ``GET /v1/availability/{sku}/nearby``."""
+    async def nearby(self, sku: str, query_string: str) -> Nearby:
+        """Answer ``GET /v1/availability/{sku}/nearby``.
+
+        Raises
+        ------
+        ProblemError
+            When the SKU or the postal code is not known, or the request is not valid.
+        """
         asked = parse_parameters(NearbyParameters, query_string)
+        if not self._side.tables(time.time_ns() // 1000).knows_sku(sku):
+            raise unknown_sku(sku)
+        # Distances and opening hours of many stores take milliseconds, numbers do not: those are
+        # read in between, in the one thread that may.
+        stores = await asyncio.to_thread(self._stores, asked)
         now_us = time.time_ns() // 1000
         tables = self._side.tables(now_us)
-        if not tables.knows_sku(sku):
-            raise unknown_sku(sku)
-        stores = self._side.stores.nearest(
+        units = [tables.available(sku, near.location.id) for near in stores]
+        as_of_us = tables.progress().as_of_us
+        now = datetime.fromtimestamp(now_us / 1e6, UTC)
+        items = await asyncio.to_thread(self._items, stores, units, now)
+        return Nearby(sku, items, show_time(as_of_us), max(0, now_us - as_of_us) // 1000)
+
+    def _stores(self, asked: NearbyParameters) -> list[Near]:
+        return self._side.stores.nearest(
             self._point(asked), limit=asked.limit, radius_km=asked.radius_km, pickup=asked.pickup
         )
-        units = [tables.available(sku, near.location.id) for near in stores]
-        now = datetime.fromtimestamp(now_us / 1e6, UTC)
-        items = [self._store(*pair, now) for pair in zip(stores, units, strict=True)]
-        as_of_us = tables.progress().as_of_us
-        return Nearby(sku, items, show_time(as_of_us), max(0, now_us - as_of_us) // 1000)
+
+    def _items(self, stores: list[Near], units: list[int], now: datetime) -> list[NearbyStore]:
+        return [self._store(*pair, now) for pair in zip(stores, units, strict=True)]
 
     def _point(self, asked: NearbyParameters) -> Point:
         if asked.latitude is not None and asked.longitude is not None:
@@ -245,7 +260,7 @@ async def read_nearby(request: Request[Any, Any, Any], sku: FromPath[str]) -> Ne
 
     The place is coordinates or a postal code. `ready_by` is null where there is nothing to collect.
     """
-    return _reads(request).nearby(unquote(sku), _call(request)[0])
+    return await _reads(request).nearby(unquote(sku), _call(request)[0])
 
 
 def _reads(request: Request[Any, Any, Any]) -> Reads:

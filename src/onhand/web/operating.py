@@ -62,7 +62,8 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
 @described()
 async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer this description, OpenAPI 3.1."""
-    body = msgspec.json.encode(_document(request))
+    document = await asyncio.to_thread(openapi_document, request.app)
+    body = msgspec.json.encode(document)
     return Response(body, headers={"content-type": "application/json"})
 
 
@@ -70,13 +71,5 @@ async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
 @described(media_type="text/html")
 async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Show this description to people."""
-    page = docs_page(_document(request))
+    page = await asyncio.to_thread(lambda: docs_page(openapi_document(request.app)))
     return Response(page, headers={"content-type": "text/html; charset=utf-8"})
-
-
-def _document(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    state = request.app.state
-    if "document" not in state:
-        state.document = openapi_document(request.app)
-    document: dict[str, Any] = state.document
-    return document

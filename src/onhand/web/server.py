@@ -6,6 +6,7 @@ Start reading at :class:`onhand.web.hot.Front`, which every request meets first.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
+from onhand import geo
 from onhand.errors import OnhandError
 from onhand.identity import open_identity
 from onhand.ledger import open_ledger
@@ -81,6 +83,9 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
         workers_kill_timeout=STOP_S_MAX,
     )
     _check(settings)
+    # Loaded before workers are forked: they share the pages, and no request waits for it.
+    geo.warm()
+    gc.freeze()
     log.info("serving", host=settings.host, port=settings.port, workers=workers)
     loader: Any = partial(load_front, settings, reads_only=reads_only, parent=os.getpid())
     server.serve(target_loader=loader, wrap_loader=False)
