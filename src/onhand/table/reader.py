@@ -141,7 +141,7 @@ class TableReader:
         """
         view = self._view
         if view is None or (units := view.available(sku, location)) < 0:
-            units = self._current().available(sku, location, True)  # noqa: FBT003 - native
+            units = self._current().available(sku, location, True)
             if units < 0:
                 raise KeyError((sku, location))
         return units
