@@ -53,10 +53,14 @@ class MemoryLog:
             whole=picked.__getitem__,
         )
         window = Window(
-            late_us=-1, count_us=-1, ids_since_us=ids_since_us, counts_since_us=counts_since_us
+            late_us=-1,
+            count_us=-1,
+            ids_since_us=ids_since_us,
+            counts_since_us=counts_since_us,
+            ahead_us=2**60,
         )
         batch = decode_batch(raw, window, (LEDGER,))
-        assert not batch.rejects, batch.rejects
+        assert not batch.rejects, batch.rejects[0]
         return batch
 
     def tail(self, starts, **horizons):

@@ -2,7 +2,6 @@
 #include "supply/supply.h"
 
 #define CLOCK_AHEAD_US 60000000LL /* an event is appended at most so long before it occurred */
-#define SKU_ROOM_BYTES 512u       /* a record, a long name, a row of its own, a slot of the index */
 
 static bool in_heap(const oh_batch_t *batch, uint32_t offset, uint32_t length)
 {
@@ -92,22 +91,14 @@ static int event_check(oh_supply_t *supply, const oh_batch_t *batch, const oh_ev
 
 static int room_check(oh_supply_t *supply, const oh_batch_t *batch, const need_t *need)
 {
-    const oh_header_t *header = supply->store.header;
     oh_history_expire(supply, batch->expired_us, need->movements + 1);
     /* One position in 2^32 is passed over. */
-    if (oh_history_used(supply) + need->movements + 1 > header->history_ring_size)
+    if (oh_history_used(supply) + need->movements + 1 > supply->store.header->history_ring_size)
         return OH_HISTORY_FULL;
     int status = oh_ids_reserve(&supply->ids, need->ids);
     if (status == OH_OK && need->orders != 0)
         status = oh_orders_reserve(&supply->orders, need->orders);
-    if (status != OH_OK)
-        return status;
-    uint64_t skus = atomic_load_explicit(&header->sku_count, memory_order_relaxed);
-    uint64_t room = batch->line_count * SKU_ROOM_BYTES;
-    if (skus % OH_SKU_CHUNK + batch->line_count >= OH_SKU_CHUNK || skus == 0)
-        room += OH_SKU_CHUNK * sizeof(oh_sku_t);
-    uint64_t used = atomic_load_explicit(&header->used_bytes, memory_order_relaxed);
-    return oh_store_reserve(&supply->store, used + room);
+    return status == OH_OK ? oh_room_reserve(supply, batch) : status;
 }
 
 int oh_batch_check(oh_supply_t *supply, const oh_batch_t *batch, oh_applied_t *applied)

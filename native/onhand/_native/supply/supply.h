@@ -245,6 +245,8 @@ typedef struct {
     int64_t ledger_sequence;      /* reached when the batch is applied */
 } oh_applied_t;
 
+/* Backs what the batch may make the store grow by; OH_TABLE_FULL when it may not grow so far. */
+int oh_room_reserve(oh_supply_t *supply, const oh_batch_t *batch);
 int oh_batch_check(oh_supply_t *supply, const oh_batch_t *batch, oh_applied_t *applied);
 int oh_batch_apply(oh_supply_t *supply, const oh_batch_t *batch, const int64_t *next_offsets,
                    uint32_t partition_count, oh_applied_t *applied);
