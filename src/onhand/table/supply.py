@@ -52,8 +52,8 @@ class Applied(msgspec.Struct, frozen=True):
 
     ``events`` were applied and have a line in this shard, ``lines`` are those lines; ``duplicates``
     had been applied before; ``skipped`` lie below the offsets this shard starts at. ``by_type``
-    counts applied events by ``TYPE_NUMBERS``, each in the shard of its first line: a sum over shards
-    counts every event once.
+    counts applied events by ``TYPE_NUMBERS``, each in the shard of its first line: sums over shards
+    count every event once.
     """
 
     events: int
@@ -229,18 +229,20 @@ class Supply:
             history_max=history_max,
             orders_max=purchase_orders_max,
         )
+        lengths = [checkpoint.section_bytes(name) for name in SECTION_NAMES]
         try:
-            buffers = native.adopt(
-                os.fsencode(path), [checkpoint.section_bytes(name) for name in SECTION_NAMES]
-            )
-            checkpoint.read_into(dict(zip(SECTION_NAMES, buffers, strict=True)))
-            native.adopted()
+            buffers = native.adopt(os.fsencode(path), lengths)
         except StatusError as error:
             native.close()
             raise_in_words(error, path, checkpoint=checkpoint.path)
-        except OnhandError:
+        try:
+            checkpoint.read_into(dict(zip(SECTION_NAMES, buffers, strict=True)))
+            native.adopted()
+        except (OnhandError, StatusError) as error:
             native.close()
             path.unlink(missing_ok=True)
+            if isinstance(error, StatusError):
+                raise_in_words(error, path, checkpoint=checkpoint.path)
             raise
         return cls(native, checkpoint.meta.offsets)
 
