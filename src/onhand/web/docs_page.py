@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+_TAGS: Final = ("reads", "publishing", "set-up", "operating")
+
 _STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem 1.25rem 4rem; }
@@ -29,12 +31,14 @@ code { font-family: ui-monospace, monospace; font-size: .92em; }
 
 def docs_page(document: dict[str, Any]) -> bytes:
     """Write the page of an OpenAPI document."""
-    operations: dict[str, list[str]] = {}
+    operations: dict[str, list[str]] = {tag: [] for tag in _TAGS}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             shown = _operation(path, method, operation)
-            operations.setdefault(operation["tags"][0], []).append(shown)
-    parts = [f"<h2>{_text(tag)}</h2>{''.join(listed)}" for tag, listed in operations.items()]
+            operations[operation["tags"][0]].append(shown)
+    parts = [
+        f"<h2>{_text(tag)}</h2>{''.join(listed)}" for tag, listed in operations.items() if listed
+    ]
     schemas = "".join(
         f'<details id="{_text(name)}"><summary><code>{_text(name)}</code></summary>'
         f"{_schema(schema)}</details>"
