@@ -21,10 +21,10 @@ def server(tmp_path_factory):
 def test_a_location_is_created_then_replaced(server):
     """201 the first time, 200 after; what is left out gets its default again."""
     first = server.put(
-        "/v1/locations/north", {"name": "N", "type": "store", "groups": ["g"], "priority": 3}
+        "/v1/locations/first-put", {"name": "N", "type": "store", "groups": ["g"], "priority": 3}
     )
     assert (first.status_code, first.json()["priority"]) == (201, 3)
-    second = server.put("/v1/locations/north", {"name": "North", "type": "store"})
+    second = server.put("/v1/locations/first-put", {"name": "North", "type": "store"})
     assert (second.status_code, second.json()["priority"]) == (200, 0)
     assert second.json()["timezone"] == "UTC"
     assert second.json()["enabled"] is True
