@@ -53,7 +53,7 @@ test: dev
 
 # Slow tests, and those whose services a run may replace by real ones (ONHAND_TEST_KAFKA=HOST:PORT).
 test-slow: dev
-	$(RUN) $(PYTEST) -m "slow or kafka or postgres" -o timeout=900 $(ARGS)
+	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(ARGS)
 
 test-all: dev
 	$(RUN) $(PYTEST) -o timeout=900 $(ARGS)
