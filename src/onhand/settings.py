@@ -137,6 +137,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Movements kept for counts and explanations; a power of two.",
         ),
     ] = 2_097_152
+    purchase_orders_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1 << 31,
+            description="Lines of purchase orders (order, SKU, location) remembered, open or not. "
+            "When full, ingest stops rather than forget what has been received.",
+        ),
+    ] = 4_000_000
     checkpoint_interval_s: Annotated[
         float, Meta(ge=0.1, le=86_400, description="Seconds between checkpoints of a table.")
     ] = 30

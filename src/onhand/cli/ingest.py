@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "count_window",
     "ids_max",
     "history_max",
+    "purchase_orders_max",
     "checkpoint_interval_s",
     "checkpoint_archive_days",
     "log_retention_hours",

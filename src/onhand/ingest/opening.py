@@ -231,6 +231,7 @@ class _Opening:
             "capacity_bytes": self._settings.table_bytes_max,
             "ids_max": self._settings.ids_max,
             "history_max": self._settings.history_max,
+            "purchase_orders_max": self._settings.purchase_orders_max,
         }
         if found is None:
             return Supply.create(path, **options)

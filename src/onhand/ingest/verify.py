@@ -312,6 +312,7 @@ def _base(
         "capacity_bytes": settings.table_bytes_max,
         "ids_max": settings.ids_max,
         "history_max": settings.history_max,
+        "purchase_orders_max": settings.purchase_orders_max,
     }
     if not any(begins.values()):
         return Supply.create(path, **options), [0] * len(partitions)
