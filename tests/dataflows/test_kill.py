@@ -54,40 +54,61 @@ def watch(table_dir, cluster_id, stop, failures) -> None:
         time.sleep(0.001)
 
 
+@contextlib.contextmanager
+def watched(settings, cluster_id):
+    """Keep a reader of its own process looking; yield a queue of what it found wrong."""
+    context = multiprocessing.get_context("spawn")
+    stop, failures = context.Event(), context.Queue()
+    arguments = (settings.table_dir, cluster_id, stop, failures)
+    watcher = context.Process(target=watch, args=arguments, daemon=True)
+    watcher.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        watcher.join(10)
+        watcher.kill()
+
+
+@contextlib.contextmanager
+def published(settings, shop):
+    """Keep publishing what a shop does."""
+    stop = threading.Event()
+    publisher = threading.Thread(target=publish_until, args=(stop, settings, shop))
+    publisher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        publisher.join()
+
+
 def kill_at_random(settings, seed: int, kill_count: int) -> None:
     chance = random.Random(seed)
     shop = Shop(seed)
     with contextlib.closing(open_log(settings)) as log:
         log.ensure_topics(settings.kafka_partition_count)
         cluster_id = open_identity(settings.data, log=log.identity()).id
-    context = multiprocessing.get_context("spawn")
-    stop_watching, failures = context.Event(), context.Queue()
-    watcher = context.Process(
-        target=watch, args=(settings.table_dir, cluster_id, stop_watching, failures)
-    )
-    watcher.start()
-    stop_publishing = threading.Event()
-    publisher = threading.Thread(target=publish_until, args=(stop_publishing, settings, shop))
-    publisher.start()
-    try:
-        process = IngestProcess(settings)
-        for _ in range(kill_count):
-            process.start()
-            time.sleep(chance.uniform(0.2, 1.6))
-            process.kill()
-    finally:
-        stop_publishing.set()
-        publisher.join()
+    with watched(settings, cluster_id) as failures:
+        with published(settings, shop):
+            process = IngestProcess(settings)
+            for _ in range(kill_count):
+                process.start()
+                time.sleep(chance.uniform(0.2, 1.6))
+                process.kill()
+        compare(settings, shop, seed)
+        assert failures.empty(), failures.get()
+
+
+def compare(settings, shop: Shop, seed: int) -> None:
+    """Let ingest catch up, and hold its table against the twin and the log."""
+    twin = Naive()
+    for event in shop.accepted:
+        twin.add(event)
     with running(settings) as process:
         reader = wait_caught_up(settings, process)
-        twin = Naive()
-        for event in shop.accepted:
-            twin.add(event)
         assert cells_of(reader) == twin.cells(), f"seed {seed}"
         assert verify_tables(settings, lambda _done, _total: None).differences == []
-        stop_watching.set()
-        watcher.join()
-        assert failures.empty(), failures.get()
         assert process.stop()[0] == 0
 
 
