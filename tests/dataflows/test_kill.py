@@ -8,6 +8,7 @@ import random
 import threading
 import time
 
+import msgspec
 import pytest
 
 from onhand.errors import TableUnavailable
@@ -84,6 +85,8 @@ def published(settings, shop):
 
 
 def kill_at_random(settings, seed: int, kill_count: int) -> None:
+    # Room for every movement of the run: the twin knows no horizons.
+    settings = msgspec.structs.replace(settings, history_max=1 << 20)
     chance = random.Random(seed)
     shop = Shop(seed)
     with contextlib.closing(open_log(settings)) as log:

@@ -47,6 +47,9 @@ STATEFUL_REFUSALS = (RejectCode.IDS_FORGOTTEN.value, RejectCode.COUNTS_FORGOTTEN
 """Refusals that depended on what was remembered then; the dead letters are their record."""
 
 LOCATIONS_MAX = 1 << 16
+JUDGED_ALREADY_US = 1 << 62
+IDS_MAX = 1 << 32
+"""The rebuild forgets no id: it takes memory for those that there are."""
 
 
 class Cells(msgspec.Struct, frozen=True, eq=False):
@@ -121,6 +124,7 @@ class Rebuild:
     ) -> None:
         self.record_count = 0
         self.offsets = list(starts)
+        self._append_us = [0] * len(starts)
         self._supply = supply
         self._log = event_log
         self._partitions = list(partitions)
@@ -135,10 +139,11 @@ class Rebuild:
         total = self.record_count + sum(
             max(0, target - offset) for target, offset in zip(targets, self.offsets, strict=True)
         )
-        for number, target in enumerate(targets):
-            while self.offsets[number] < target:
-                self._advance_one(number, target)
-                tell(self.record_count, total)
+        while behind := [n for n, target in enumerate(targets) if self.offsets[n] < target]:
+            # Abreast in append time, as the live flow read them: so no more is remembered at once.
+            number = min(behind, key=self._append_us.__getitem__)
+            self._advance_one(number, targets[number])
+            tell(self.record_count, total)
 
     def _advance_one(self, number: int, target: int) -> None:
         partition = self._partitions[number]
@@ -147,10 +152,14 @@ class Rebuild:
         records = [record for record in records if record.offset < target]
         # Kafka leaves gaps; when only they are left the target is reached.
         self.offsets[number] = records[-1].offset + 1 if records else target
+        if records:
+            self._append_us[number] = records[-1].append_us
         self.record_count += len(records)
         kept = [each for each in records if (number, each.offset) not in self._refused]
         batch = decode_batch(RawBatch.of(kept, {partition: number}), self._window, self._ledger)
         batch.next_offsets = {number: self.offsets[number]}
+        # What memory decided then is known from the dead letters; it decides nothing here.
+        batch.ids_since_us = batch.counts_since_us = JUDGED_ALREADY_US
         self._supply.apply(batch)
         if self._supply.needs_checkpoint():
             self._make_room()
@@ -310,7 +319,7 @@ def _base(
         "shard_count": 1,
         "generation": 1,
         "capacity_bytes": settings.table_bytes_max,
-        "ids_max": settings.ids_max,
+        "ids_max": IDS_MAX,
         "history_max": settings.history_max,
         "purchase_orders_max": settings.purchase_orders_max,
     }
