@@ -124,7 +124,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=1_000,
-            le=1 << 32,
+            le=1 << 30,
             description="Event ids remembered. When full, events older than what is remembered "
             "are refused rather than guessed at.",
         ),

@@ -48,7 +48,7 @@ STATEFUL_REFUSALS = (RejectCode.IDS_FORGOTTEN.value, RejectCode.COUNTS_FORGOTTEN
 
 LOCATIONS_MAX = 1 << 16
 JUDGED_ALREADY_US = 1 << 62
-IDS_MAX = 1 << 32
+IDS_MAX = 1 << 30
 """The rebuild forgets no id: it takes memory for those that there are."""
 
 
