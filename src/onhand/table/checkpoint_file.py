@@ -167,8 +167,11 @@ def _describe(name: str, pieces: Iterable[memoryview]) -> _Section:
 def _write(file: FileIO, end: int, content: bytes | memoryview) -> int:
     rest = memoryview(content)
     while rest:
-        # In chunks, so that the pages begin their way to the disk while the rest is copied.
+        # Synced piece by piece: one sync of it all would hold up the log's commits, which share
+        # the disk, for as long as the whole takes.
         written = file.write(rest[:CHUNK_BYTES])
+        if written == CHUNK_BYTES:
+            os.fdatasync(file.fileno())
         end += written
         rest = rest[written:]
     return end

@@ -6,6 +6,7 @@ none of it survives a fork.
 
 from __future__ import annotations
 
+import gc
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from onhand._native.metrics import Counter
     from onhand.settings import Settings
 
+GC_THRESHOLD: Final = 50_000
 SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter to itself while a request waits for it."""
 
@@ -99,6 +101,10 @@ class Services:
         await self.side.start()
         self.streams.start()
         self.readiness.start()
+        # What is here now stays: a collection that walks over it would hold up every request.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
 
     async def stop(self) -> None:
         """Stop everything, in the reverse order."""
