@@ -148,7 +148,7 @@ def test_loading_history_needs_no_checkpoint_to_make_room(settings):
     loading = msgspec.structs.replace(
         settings,
         late_window=None,
-        # Kafka's reader says how far it is only after some 100 ms; until then checkpoints make room.
+        # Kafka's reader knows how far it is only after 100 ms; until then it needs room.
         history_max=1 << (12 if settings.kafka is None else 14),
         poll_record_count_max=250,
         checkpoint_interval_s=3_600,
