@@ -1,7 +1,7 @@
 """The one writer of a supply table; read onhand.table.supply first, then supply/supply.h.
 
-Whole batches cross here, and statuses come back: :class:`StatusError` carries what C has to say, and
-onhand.table.supply puts it into words.
+Whole batches cross here, and statuses come back: :class:`StatusError` carries what C has to say,
+and onhand.table.supply puts it into words.
 """
 
 cimport cython
@@ -15,13 +15,12 @@ from cpython.buffer cimport (
 )
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.errno cimport errno
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.errno cimport errno as errno_now
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from onhand._native.store cimport (
     OH_HASH_SEED_SKU,
-    OH_NONE,
     OH_OK,
     OH_PARTITION_MAX,
     OH_TEXT_BYTES_MAX,
@@ -222,7 +221,7 @@ cdef class SupplyTable:
         with nogil:
             status = oh_supply_create(&self.supply, name, &self.options)
         if status != OH_OK:
-            raise StatusError(status, errno)
+            raise StatusError(status, errno_now)
         self.is_open = True
 
     def adopt(self, bytes path, list lengths):
@@ -240,7 +239,7 @@ cdef class SupplyTable:
         with nogil:
             status = oh_supply_adopt(&self.supply, name, &self.options, self.sections)
         if status != OH_OK:
-            raise StatusError(status, errno)
+            raise StatusError(status, errno_now)
         return [
             PyMemoryView_FromMemory(<char *>self.sections[at].bytes[0],
                                     self.sections[at].length[0], PyBUF_WRITE)
@@ -253,7 +252,7 @@ cdef class SupplyTable:
         with nogil:
             status = oh_supply_adopted(&self.supply, &self.options, self.sections)
         if status != OH_OK:
-            raise StatusError(status, errno)
+            raise StatusError(status, errno_now)
         self.is_open = True
 
     def close(self):
@@ -301,7 +300,7 @@ cdef class SupplyTable:
             if status == OH_OK:
                 oh_supply_back(&self.supply, BACK_BYTES)
         if status != OH_OK:
-            raise StatusError(status, errno, applied.at, applied.expected, applied.found)
+            raise StatusError(status, errno_now, applied.at, applied.expected, applied.found)
         return (applied.events, applied.duplicates, applied.lines, applied.skipped,
                 tuple([applied.by_type[at] for at in range(OH_TYPE_COUNT)]))
 
@@ -318,7 +317,7 @@ cdef class SupplyTable:
         with nogil:
             status = oh_columns_apply(&self.supply, &sku[0], &location[0], &delta[0], count)
         if status != OH_OK:
-            raise StatusError(status, errno)
+            raise StatusError(status, errno_now)
 
     def resolve_skus(self, list skus):
         """Return the number of each SKU, made when it has none."""
@@ -336,7 +335,7 @@ cdef class SupplyTable:
                                     oh_hash_bytes(text, length, OH_HASH_SEED_SKU),
                                     text, <uint32_t>length, &out[at])
             if status != OH_OK:
-                raise StatusError(status, errno)
+                raise StatusError(status, errno_now)
         return numbers
 
     def resolve_locations(self, list locations):
@@ -353,7 +352,7 @@ cdef class SupplyTable:
                 raise ValueError("Condition failed: a location has 1 to 256 bytes")
             status = oh_location_resolve(&self.supply.store, text, <uint32_t>length, &out[at])
             if status != OH_OK:
-                raise StatusError(status, errno)
+                raise StatusError(status, errno_now)
         return numbers
 
     def stamp(self, int64_t heartbeat_us, int64_t as_of_us, int64_t lag_events):
@@ -385,7 +384,7 @@ cdef class SupplyTable:
         with nogil:
             status = oh_supply_freeze(&self.supply, ids_expired_us, self.sections)
         if status != OH_OK:
-            raise StatusError(status, errno)
+            raise StatusError(status, errno_now)
         return [
             [
                 PyMemoryView_FromMemory(<char *>self.sections[at].bytes[piece],
