@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from onhand.errors import InvalidInput
 from onhand.ingest.decode import Window
+from onhand.ingest.publish import TOPIC_OF_TYPE
 from onhand.ingest.submitted import Submission, parse_events
 from onhand.log.base import NewRecord
 from onhand.model.events import AnyEvent
@@ -34,20 +35,6 @@ VISIBLE_POLL_S: Final = 0.002
 
 IN_THREAD_BYTES: Final = 16_384
 """Larger bodies are judged in a thread, where reads need not wait for them."""
-
-TOPIC_OF: Final = {
-    "sale": "stock.sales",
-    "receipt": "stock.receipts",
-    "expected": "stock.receipts",
-    "transfer_shipped": "stock.transfers",
-    "transfer_received": "stock.transfers",
-    "transfer_lost": "stock.transfers",
-    "return": "stock.returns",
-    "inspected": "stock.returns",
-    "count": "stock.counts",
-    "adjustment": "stock.counts",
-}
-"""Where each type goes. Any type is accepted on any topic; this keeps their sizes apart."""
 
 
 class Rejection(Struct, frozen=True):
@@ -174,7 +161,7 @@ class Publisher:
 
 
 def _record(value: bytes, kind: str) -> NewRecord:
-    return NewRecord(topic=TOPIC_OF[kind], value=value, key=_key(value))
+    return NewRecord(topic=TOPIC_OF_TYPE[kind], value=value, key=_key(value))
 
 
 def _key(value: bytes) -> bytes | None:
