@@ -104,7 +104,8 @@ class _StandardError(logging.StreamHandler["TextIO"]):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        raise NotImplementedError
+        msg = f"Condition failed: standard error is where logs go, not {stream!r}"
+        raise TypeError(msg)
 
 
 def _redacted(key: str, value: Any) -> Any:
