@@ -1,0 +1,439 @@
+"""Everything that is promised, in memory, with what must be found fast in it.
+
+What is reserved is a function of the book: putting a hold or an order changes the demand table by
+the difference between the old and the new, and there is no other way to change it. New reservations
+are raised before old ones are lowered, so moving one never frees what it moves.
+
+Every change is journaled. A command that is refused halfway is rolled back to its mark; a commit
+that is known to have failed rolls back to the start. What the journal names at the end is what the
+ledger writes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from onhand.model.orders import Hold, Order, summed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from onhand.orders.stock import Stock
+
+Cell = tuple[str, str]
+
+_NO_CELLS: Final[dict[Cell, int]] = {}
+
+
+class Handover(Struct, frozen=True):
+    """A movement on its way to supply: its units stay reserved until it is applied there.
+
+    ``event`` is the JSON of its record on ``stock.ledger``, ``reserved`` lists (sku, location,
+    units).
+    """
+
+    sequence: int
+    event: bytes
+    reserved: tuple[tuple[str, str, int], ...]
+
+
+class Told(Struct, frozen=True):
+    """An event for ``orders.events``: the key of its record and its CloudEvent in JSON."""
+
+    key: str
+    value: bytes
+
+
+class Changed(Struct, frozen=True):
+    """What one batch of commands changed: all that its commit must write."""
+
+    holds: list[Hold]
+    orders: list[Order]
+    handovers: list[Handover]
+    told: list[Told]
+
+
+class Book:
+    """All open holds and orders.
+
+    Parameters
+    ----------
+    stock
+        Where reservations are kept.
+    last_sequence
+        The last sequence given to a hand-over.
+    """
+
+    def __init__(self, stock: Stock, *, last_sequence: int = 0) -> None:
+        self.stock = stock
+        self.holds: dict[str, Hold] = {}
+        self.orders: dict[str, Order] = {}
+        self.held: dict[Cell, dict[str, None]] = {}
+        """Ids of the holds in each cell, oldest first."""
+        self.allocated: dict[Cell, dict[str, None]] = {}
+        """Ids of the orders that have a reservation in each cell, oldest first."""
+        self.backordered: dict[str, dict[str, None]] = {}
+        """Ids of the orders that wait for each SKU."""
+        self.handovers: deque[Handover] = deque()
+        """Not applied by supply yet, by sequence."""
+        self.in_flight: dict[Cell, int] = {}
+        self.last_sequence = last_sequence
+        self._expiries: list[tuple[int, str]] = []
+        self._pickups: list[tuple[int, str, str]] = []
+        self._journal: list[tuple[Callable[..., None], Any, Any]] = []
+        self._told: list[Told] = []
+        self._made: list[Handover] = []
+
+    # ---- putting ----
+
+    def put_hold(self, hold: Hold) -> None:
+        """Make a hold what is known under its id."""
+        old = self.holds.get(hold.id)
+        self._journal.append((self._swap_hold, hold.id, old))
+        self._swap_hold(hold.id, hold)
+
+    def put_order(self, order: Order) -> None:
+        """Make an order what is known under its id; its status is settled first."""
+        order.settle_status()
+        self._journal.append((self._swap_order, order.id, self.orders.get(order.id)))
+        self._swap_order(order.id, order)
+
+    def hand_over(
+        self, make: Callable[[int], bytes], reserved: Iterable[tuple[str, str, int]]
+    ) -> int:
+        """Send a movement to supply, and keep its units reserved until it is applied.
+
+        Call it before putting the order whose open units it takes.
+
+        Parameters
+        ----------
+        make
+            Writes the event's JSON, given its sequence.
+
+        Returns
+        -------
+        int
+            The sequence.
+        """
+        sequence = self.last_sequence + 1
+        handover = Handover(sequence, make(sequence), tuple(reserved))
+        self.last_sequence = sequence
+        self._made.append(handover)
+        self._fly(handover)
+        self._journal.append((self._unfly, handover, None))
+        return sequence
+
+    def tell(self, key: str, value: bytes) -> None:
+        """Add an event for ``orders.events``."""
+        self._told.append(Told(key, value))
+        self._journal.append((self._untell, None, None))
+
+    # ---- batches ----
+
+    def mark(self) -> int:
+        """Return a place in the journal to roll back to."""
+        return len(self._journal)
+
+    def rollback(self, mark: int = 0) -> None:
+        """Undo every change after a mark, newest first."""
+        while len(self._journal) > mark:
+            undo, what, old = self._journal.pop()
+            undo(what, old)
+
+    def changed(self) -> Changed:
+        """Gather what has changed since the last :meth:`settle`."""
+        holds: dict[str, Hold] = {}
+        orders: dict[str, Order] = {}
+        for undo, what, _ in self._journal:
+            if undo == self._swap_hold:
+                holds[what] = self.holds[what]
+            elif undo == self._swap_order:
+                orders[what] = self.orders[what]
+        return Changed(
+            list(holds.values()), list(orders.values()), list(self._made), list(self._told)
+        )
+
+    def settle(self) -> None:
+        """Forget how to undo: what was changed is on disk. What is closed leaves the book."""
+        for undo, what, _ in self._journal:
+            if undo == self._swap_hold:
+                self._forget_hold(what)
+            elif undo == self._swap_order:
+                self._forget_order(what)
+        self._journal.clear()
+        self._told.clear()
+        self._made.clear()
+
+    def adopt_hold(self, hold: Hold) -> None:
+        """Take a hold from the ledger as it is; :meth:`forget_closed` lets a closed one go."""
+        if hold.id not in self.holds:
+            self._swap_hold(hold.id, hold)
+
+    def adopt_order(self, order: Order) -> None:
+        """Take an order from the ledger as it is; :meth:`forget_closed` lets a closed one go."""
+        if order.id not in self.orders:
+            self._swap_order(order.id, order)
+
+    def forget_closed(self, hold_ids: Iterable[str], order_ids: Iterable[str]) -> None:
+        """Let go of adopted holds and orders of which nothing is open."""
+        for hold_id in hold_ids:
+            self._forget_hold(hold_id)
+        for order_id in order_ids:
+            self._forget_order(order_id)
+
+    def load(self, holds: Iterable[Hold], orders: Iterable[Order], flying: list[Handover]) -> None:
+        """Fill an empty book from the ledger, and the demand table with it, at start.
+
+        Parameters
+        ----------
+        flying
+            Hand-overs that supply has not applied yet.
+        """
+        units: dict[Cell, int] = {}
+        for hold in holds:
+            self.holds[hold.id] = hold
+            self._expiries.append((hold.expires_us, hold.id))
+            for line in hold.lines:
+                cell = (line.sku, line.location)
+                units[cell] = units.get(cell, 0) + line.quantity
+                self.held.setdefault(cell, {})[hold.id] = None
+        heapq.heapify(self._expiries)
+        for order in orders:
+            self.orders[order.id] = order
+            self._index_order(order)
+            for cell, quantity in reserved_by(order).items():
+                units[cell] = units.get(cell, 0) + quantity
+            for (sku, location, day), quantity in backordered_by(order).items():
+                self.stock.backorder(sku, location, day, quantity)
+        for handover in flying:
+            self.handovers.append(handover)
+            for sku, location, quantity in handover.reserved:
+                cell = (sku, location)
+                units[cell] = units.get(cell, 0) + quantity
+                self.in_flight[cell] = self.in_flight.get(cell, 0) + quantity
+        self.stock.load([sku for sku, _ in units], [at for _, at in units], list(units.values()))
+
+    # ---- time and supply move on ----
+
+    def applied(self, sequence: int) -> list[Handover]:
+        """Lower what is reserved for hand-overs that supply has applied, up to a sequence.
+
+        It is not journaled: supply does not go back. Call it between batches.
+        """
+        done = []
+        while self.handovers and self.handovers[0].sequence <= sequence:
+            handover = self.handovers.popleft()
+            done.append(handover)
+            self._land(handover)
+        return done
+
+    def due_holds(self, now_us: int, count_max: int) -> list[Hold]:
+        """List active holds that have expired, oldest first; the same ones until they change."""
+        return list(self._due_holds(now_us, count_max))
+
+    def due_pickups(self, now_us: int, count_max: int) -> list[tuple[Order, str]]:
+        """List orders and the tasks whose time to be collected is over, oldest first."""
+        found: list[tuple[Order, str]] = []
+        again = []
+        while self._pickups and self._pickups[0][0] <= now_us and len(found) < count_max:
+            entry = heapq.heappop(self._pickups)
+            order = self.orders.get(entry[1])
+            task = order.task(entry[2]) if order is not None else None
+            if order is None or task is None or task.status != "ready":
+                continue
+            if task.collect_by_us == entry[0]:
+                found.append((order, task.id))
+                again.append(entry)
+        for entry in again:
+            heapq.heappush(self._pickups, entry)
+        return found
+
+    def next_expiry_us(self) -> int | None:
+        """Return when the next hold may expire, None when there is none."""
+        return self._expiries[0][0] if self._expiries else None
+
+    def reserved(self) -> dict[Cell, int]:
+        """Sum what is reserved in every cell, from scratch."""
+        parts = [
+            summed((((line.sku, line.location), line.quantity)) for line in hold.lines)
+            for hold in self.holds.values()
+            if hold.status == "active"
+        ]
+        parts += [reserved_by(order) for order in self.orders.values()]
+        parts.append(self.in_flight)
+        return {
+            cell: units
+            for cell, units in summed(pair for part in parts for pair in part.items()).items()
+            if units
+        }
+
+    # ---- within ----
+
+    def _due_holds(self, now_us: int, count_max: int) -> Iterator[Hold]:
+        due: list[tuple[int, str]] = []
+        while self._expiries and self._expiries[0][0] <= now_us and len(due) < count_max:
+            entry = heapq.heappop(self._expiries)
+            hold = self.holds.get(entry[1])
+            if hold is not None and hold.status == "active" and hold.expires_us == entry[0]:
+                due.append(entry)
+                yield hold
+        # They stay due until a later state says otherwise: expiring them may be rolled back.
+        for entry in due:
+            heapq.heappush(self._expiries, entry)
+
+    def _swap_hold(self, hold_id: str, new: Hold | None) -> None:
+        old = self.holds.get(hold_id)
+        keeps = (
+            old is not None
+            and new is not None
+            and old.status == new.status == "active"
+            and old.lines is new.lines
+        )
+        if new is None:
+            self.holds.pop(hold_id, None)
+        else:
+            self.holds[hold_id] = new
+            if new.status == "active":
+                heapq.heappush(self._expiries, (new.expires_us, hold_id))
+        if keeps:
+            return
+        if new is not None and new.status == "active":
+            for line in new.lines:
+                self.stock.reserve(line.sku, line.location, line.quantity)
+        if old is not None and old.status == "active":
+            for line in old.lines:
+                self.stock.reserve(line.sku, line.location, -line.quantity)
+                _drop(self.held, (line.sku, line.location), hold_id)
+        if new is not None and new.status == "active":
+            for line in new.lines:
+                self.held.setdefault((line.sku, line.location), {})[hold_id] = None
+
+    def _swap_order(self, order_id: str, new: Order | None) -> None:
+        old = self.orders.get(order_id)
+        before = reserved_by(old) if old is not None else _NO_CELLS
+        after = reserved_by(new) if new is not None else _NO_CELLS
+        changes = {cell: after.get(cell, 0) - before.get(cell, 0) for cell in before | after}
+        for (sku, location), delta in sorted(changes.items(), key=lambda each: -each[1]):
+            if delta:
+                self.stock.reserve(sku, location, delta)
+        self._swap_backorders(old, new)
+        if old is not None:
+            for cell in before:
+                _drop(self.allocated, cell, order_id)
+            for each in old.allocations:
+                if each.stage == "backordered":
+                    _drop(self.backordered, each.sku, order_id)
+        if new is None:
+            self.orders.pop(order_id, None)
+        else:
+            self.orders[order_id] = new
+            self._index_order(new)
+
+    def _swap_backorders(self, old: Order | None, new: Order | None) -> None:
+        before = backordered_by(old) if old is not None else {}
+        after = backordered_by(new) if new is not None else {}
+        for key in before | after:
+            delta = after.get(key, 0) - before.get(key, 0)
+            if delta:
+                self.stock.backorder(*key, delta)
+
+    def _index_order(self, order: Order) -> None:
+        for cell in reserved_by(order):
+            self.allocated.setdefault(cell, {})[order.id] = None
+        for each in order.allocations:
+            if each.stage == "backordered" and each.open:
+                self.backordered.setdefault(each.sku, {})[order.id] = None
+        for task in order.tasks:
+            if task.status == "ready" and task.collect_by_us is not None:
+                heapq.heappush(self._pickups, (task.collect_by_us, order.id, task.id))
+
+    def _fly(self, handover: Handover) -> None:
+        self.handovers.append(handover)
+        for sku, location, quantity in handover.reserved:
+            self.stock.reserve(sku, location, quantity)
+            cell = (sku, location)
+            self.in_flight[cell] = self.in_flight.get(cell, 0) + quantity
+
+    def _land(self, handover: Handover) -> None:
+        for sku, location, quantity in handover.reserved:
+            self.stock.reserve(sku, location, -quantity)
+            cell = (sku, location)
+            left = self.in_flight[cell] - quantity
+            if left:
+                self.in_flight[cell] = left
+            else:
+                del self.in_flight[cell]
+
+    def _unfly(self, handover: Handover, _: None) -> None:
+        self.handovers.pop()
+        self._made.pop()
+        self.last_sequence = handover.sequence - 1
+        self._land(handover)
+
+    def _untell(self, _: None, __: None) -> None:
+        self._told.pop()
+
+    def _forget_hold(self, hold_id: str) -> None:
+        hold = self.holds.get(hold_id)
+        if hold is not None and hold.status != "active":
+            del self.holds[hold_id]
+
+    def _forget_order(self, order_id: str) -> None:
+        order = self.orders.get(order_id)
+        if order is not None and not order.is_open():
+            del self.orders[order_id]
+
+
+def reserved_by(order: Order) -> dict[Cell, int]:
+    """Sum what an order reserves in each cell, leaving out nothing but zeros."""
+    found: dict[Cell, int] = {}
+    for each in order.allocations:
+        units = each.reserved
+        if units and each.location is not None:
+            cell = (each.sku, each.location)
+            found[cell] = found.get(cell, 0) + units
+    return found
+
+
+def backordered_by(order: Order) -> dict[tuple[str, str, int], int]:
+    """Sum what an order waits for, by SKU, location and the day it is due."""
+    found: dict[tuple[str, str, int], int] = {}
+    for each in order.allocations:
+        if each.stage == "backordered" and each.location is not None and each.due_day is not None:
+            key = (each.sku, each.location, each.due_day)
+            if each.open:
+                found[key] = found.get(key, 0) + each.open
+    return found
+
+
+def _drop(index: dict[Any, dict[str, None]], key: object, member: str) -> None:
+    members = index.get(key)
+    if members is not None:
+        members.pop(member, None)
+        if not members:
+            del index[key]
+
+
+def encode(value: object) -> bytes:
+    """Write a hold or an order as the ledger keeps it."""
+    return _ENCODER.encode(value)
+
+
+def decode_hold(document: bytes) -> Hold:
+    """Read a hold that :func:`encode` wrote."""
+    return _HOLD.decode(document)
+
+
+def decode_order(document: bytes) -> Order:
+    """Read an order that :func:`encode` wrote."""
+    return _ORDER.decode(document)
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_HOLD: Final = msgspec.json.Decoder(Hold)
+_ORDER: Final = msgspec.json.Decoder(Order)

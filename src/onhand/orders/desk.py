@@ -1,0 +1,181 @@
+"""What every decision works with: the book, the rules, the set-up, and where ids come from.
+
+Clock and randomness are arguments, so the same commands at the same times from the same seed end in
+the same book.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from onhand.model.setup import Setup
+from onhand.orders.refusal import refuse
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from onhand.orders.book import Book
+    from onhand.orders.stock import Stock
+    from onhand.sourcing.policy import Policy
+
+EVENT_SOURCE: Final = "onhand/orders"
+"""``source`` of every event that the order layer publishes."""
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_encode = msgspec.json.Encoder().encode
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What the settings say about promising."""
+
+    open_max: int = 5_000_000
+    """Holds and orders that may be open."""
+    resource_max: int = 3
+    """How often the units of an allocation are sourced again."""
+    preparation_s: int = 7_200
+    """Opening time that a location needs to make a pickup ready or a package leave."""
+    transit_km_per_day: float = 800.0
+    shortfall: str = "source_again"
+    """``source_again`` or ``report``: what becomes of promises that the shelf cannot keep."""
+
+
+class Actor(Struct, frozen=True):
+    """Who asks: a name for histories, and the locations an associate is bound to, None for all."""
+
+    name: str = "system"
+    locations: frozenset[str] | None = None
+
+    def must_work_at(self, location: str) -> None:
+        """Refuse an associate of another location.
+
+        Raises
+        ------
+        Refusal
+            ``wrong_location``.
+        """
+        if self.locations is not None and location not in self.locations:
+            raise refuse("wrong_location", f"the token is not bound to {location!r}")
+
+
+SYSTEM: Final = Actor()
+
+
+class Ids:
+    """Makes ids that sort by time, unlike any made by an earlier or later writer.
+
+    Parameters
+    ----------
+    epoch
+        The writer's number, raised each time one takes over.
+    """
+
+    def __init__(self, epoch: int, random: Random) -> None:
+        self._prefix = _text(epoch, 5)
+        self._random = random
+        self._count = 0
+
+    def next(self, kind: str) -> str:
+        """Make an id such as ``hold_00001_0000042_x7q``."""
+        self._count += 1
+        tail = _text(self._random.getrandbits(15), 3)
+        return f"{kind}_{self._prefix}{_text(self._count, 7)}{tail}"
+
+    def pickup_code(self) -> str:
+        """Make the code a customer shows at collection: six digits."""
+        return f"{self._random.randrange(1_000_000):06}"
+
+
+class Desk:
+    """What decisions are made with. One thread at a time.
+
+    Parameters
+    ----------
+    policy
+        Chooses between locations.
+    """
+
+    def __init__(
+        self, book: Book, rules: Rules, policy: Policy, ids: Ids, setup: Setup | None = None
+    ) -> None:
+        self.book = book
+        self.rules = rules
+        self.policy = policy
+        self.ids = ids
+        self.setup = setup or Setup()
+        self._told_count = 0
+
+    @property
+    def stock(self) -> Stock:
+        """What there is to promise."""
+        return self.book.stock
+
+    def must_know_sku(self, sku: str, pointer: str) -> None:
+        """Refuse a SKU that nobody has named.
+
+        Raises
+        ------
+        Refusal
+            ``unknown_sku``.
+        """
+        if not self.stock.knows_sku(sku):
+            raise refuse("unknown_sku", f"no event and no set-up has named {sku!r}", pointer)
+
+    def must_have_room(self) -> None:
+        """Refuse to open more than the rules allow.
+
+        Raises
+        ------
+        Refusal
+            ``too_many_open``.
+        """
+        if len(self.book.holds) + len(self.book.orders) >= self.rules.open_max:
+            raise refuse("too_many_open", f"{self.rules.open_max} holds and orders are open")
+
+    def tell(self, kind: str, subject: str, now_us: int, data: dict[str, Any]) -> None:
+        """Publish a CloudEvent about a hold, order or task on ``orders.events``.
+
+        Parameters
+        ----------
+        kind
+            Such as ``order.placed``; it is published as ``onhand.order.placed``.
+        subject
+            The id of the hold or order.
+        """
+        event = {
+            "specversion": "1.0",
+            "id": self.ids.next("ev"),
+            "source": EVENT_SOURCE,
+            "type": f"onhand.{kind}",
+            "subject": subject,
+            "time": rfc3339(now_us),
+            "datacontenttype": "application/json",
+            "data": data,
+        }
+        self.book.tell(subject, _encode(event))
+
+
+def rfc3339(at_us: int) -> str:
+    """Write a time as RFC 3339 in UTC, to the millisecond."""
+    seconds, rest = divmod(at_us, 1_000_000)
+    if seconds != _last_second[0]:
+        _last_second[:] = [seconds, _date_and_time(seconds)]
+    return f"{_last_second[1]}.{rest // 1000:03}Z"
+
+
+def _date_and_time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+_last_second: list[Any] = [None, ""]
+
+
+def _text(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 32)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
