@@ -194,6 +194,43 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Opening time that a store needs to make a pickup ready.",
         ),
     ] = 120
+    transit_km_per_day: Annotated[
+        float,
+        Meta(ge=1, le=40_000, description="How far a package travels in a day, as the crow flies."),
+    ] = 800.0
+    shortfall_policy: Annotated[
+        Literal["source_again", "report"],
+        Meta(
+            description="What becomes of promises that the shelf can no longer keep: they are "
+            "sourced elsewhere, or shown as `shortfall` for people to decide."
+        ),
+    ] = "source_again"
+    resource_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="How often the units of one allocation are sourced again before they are "
+            "backordered or cancelled.",
+        ),
+    ] = 3
+    open_reservations_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1 << 30,
+            description="Holds and orders that may be open. When full, new ones are refused.",
+        ),
+    ] = 5_000_000
+    rate_limit_per_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e9,
+            description="Requests about orders that one token may make a second, with bursts of "
+            "as many; 0 sets no limit.",
+        ),
+    ] = 0.0
     poll_record_count_max: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Most records taken from the log in one poll.")
     ] = 1_000

@@ -1,4 +1,4 @@
-"""``onhand serve``: publishing, set-up and all reads over HTTP."""
+"""``onhand serve``: publishing, orders, set-up and all reads over HTTP."""
 
 from __future__ import annotations
 
@@ -28,9 +28,21 @@ SERVER_SETTINGS = (
 
 
 @click.command()
-@settings_options(*SERVER_SETTINGS, "kafka_partition_count", "late_window", "count_window")
+@settings_options(
+    *SERVER_SETTINGS,
+    "kafka_partition_count",
+    "late_window",
+    "count_window",
+    "max_supply_age_ms",
+    "table_bytes_max",
+    "transit_km_per_day",
+    "shortfall_policy",
+    "resource_max",
+    "open_reservations_max",
+    "rate_limit_per_s",
+)
 def serve(settings: Settings) -> None:
-    """Serve publishing, set-up and all reads over HTTP until told to stop.
+    """Serve publishing, orders, set-up and all reads over HTTP until told to stop.
 
     It answers from the tables that `onhand ingest` writes on this machine.
     """
