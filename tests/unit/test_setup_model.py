@@ -114,7 +114,7 @@ def test_wrong_field_is_named_with_its_rule(field, value, said):
         ({**LEAST, "longitude": 1.0}, "/latitude"),
         ({**LEAST, "opening_hours": {"mon": [["09:00", "08:00"]]}}, "/opening_hours/mon/0"),
         ({**LEAST, "opening_hours": {"mon": [["09:00", "25:00"]]}}, "/opening_hours/mon/0/1"),
-        ({**LEAST, "opening_hours": {"monday": []}}, "/opening_hours"),
+        ({**LEAST, "opening_hours": {"monday": []}}, "/opening_hours/monday"),
         ({**LEAST, "a/b~c": 1}, "/a~1b~0c"),
         ({"name": "x"}, "/type"),
         ([], ""),

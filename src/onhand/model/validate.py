@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
+from operator import itemgetter
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -56,14 +58,9 @@ def build(kind: type[Built], value: object, *, pointer: str = "", what: str = ""
             errors.append(FieldError(place, "is no known field"))
             continue
         try:
-            known[name] = msgspec.convert(item, fields[name].type)
-        except msgspec.ValidationError as error:
-            # A choice is best explained by listing it; msgspec names only what it refused.
-            listed = ", ".join(choices(fields[name].type))
-            one_of = FieldError(place, f"must be one of {listed}")
-            errors.append(one_of if listed else field_error(error, place))
+            known[name] = _convert(fields[name].type, item, place)
         except InvalidInput as error:
-            errors += prefixed(error.errors, place)
+            errors += error.errors
     for name, field in fields.items():
         if field.required and name not in value:
             errors.append(FieldError(f"{pointer}/{name}", "is required"))
@@ -128,6 +125,52 @@ def choices(kind: object) -> tuple[str, ...]:
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _convert(kind: Any, item: object, place: str) -> Any:
+    """Convert a field; structs within it are built, so that each names every field of its own."""
+    inner, is_many, count_max = _inner(kind)
+    if inner is not None and isinstance(item, Mapping) and not is_many:
+        return build(inner, item, pointer=place)
+    if inner is not None and isinstance(item, list) and is_many and len(item) <= count_max:
+        _build_each(inner, item, place)
+    try:
+        return msgspec.convert(item, kind)
+    except msgspec.ValidationError as error:
+        # A choice is best explained by listing it; msgspec names only what it refused.
+        listed = ", ".join(choices(kind))
+        one_of = FieldError(place, f"must be one of {listed}")
+        raise InvalidInput(place, (one_of if listed else field_error(error, place),)) from error
+    except InvalidInput as error:
+        raise InvalidInput(place, prefixed(error.errors, place)) from error
+
+
+def _build_each(kind: type[msgspec.Struct], items: list[Any], place: str) -> None:
+    errors: list[FieldError] = []
+    for index, item in enumerate(items):
+        try:
+            build(kind, item, pointer=f"{place}/{index}")
+        except InvalidInput as error:
+            errors += error.errors
+    check(place, errors)
+
+
+@functools.cache
+def _inner(kind: Any) -> tuple[type[msgspec.Struct] | None, bool, int]:
+    """Find the struct that a field holds: alone, or so many of it. None when it holds none."""
+    count_max = 0
+    if get_origin(kind) is Annotated:
+        metas = [each for each in kind.__metadata__ if isinstance(each, msgspec.Meta)]
+        count_max = next((each.max_length for each in metas if each.max_length), 0)
+        kind = get_args(kind)[0]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind, False, 0
+    parts = get_args(kind)
+    if get_origin(kind) in (tuple, list):
+        return _inner(parts[0])[0], True, count_max
+    if get_origin(kind) in (Union, UnionType):
+        return next(filter(itemgetter(0), map(_inner, parts)), (None, False, 0))
+    return None, False, 0
 
 
 @functools.cache
