@@ -114,6 +114,20 @@ class LedgerUnavailable(OnhandError):
     code = "ledger_unavailable"
 
 
+class CommitFailed(LedgerUnavailable):
+    """A commit was not made, for certain: everything it was to write has to be undone."""
+
+
+class CommitUnknown(LedgerUnavailable):
+    """Nobody knows whether a commit was made; nothing may be decided until it is settled."""
+
+
+class WriterFenced(OnhandError):
+    """Another order writer has taken over; this one may never write again."""
+
+    code = "writer_fenced"
+
+
 class LedgerTooNew(OnhandError):
     """The ledger was written by a newer version of onhand."""
 

@@ -154,8 +154,14 @@ def bump(connection: Connection, name: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def unavailable(place: str, error: exc.DBAPIError | exc.TimeoutError) -> LedgerUnavailable:
-    """Word a database's error with advice; the first line of its own text is kept."""
+def unavailable(place: str, error: Exception) -> LedgerUnavailable:
+    """Word a database's error with advice; the first line of its own text is kept.
+
+    Parameters
+    ----------
+    error
+        SQLAlchemy's or the driver's.
+    """
     original = getattr(error, "orig", None) or error
     text = str(original).strip().partition("\n")[0].rstrip(".")
     fallback = "Check that the database runs and that its address and password are right"
@@ -205,6 +211,8 @@ def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        # Some builds overwrite whatever is deleted, which doubles the writing of a queue.
+        "secure_delete=FAST",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """Every version of the schema, oldest first. A ledger at any other is from a newer onhand."""
 
 VERSION_TABLE: Final = "onhand_schema"
@@ -80,4 +92,117 @@ token = Table(
     Column("label", String(200), nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("revoked_us", BigInteger),
+)
+
+# What is promised. A row is the columns that something is looked up by, and the whole document.
+
+HOLD_IS_ACTIVE: Final = text("status = 'active'")
+HOLD_IS_FINISHED: Final = text("status <> 'active'")
+ORDER_IS_OPEN: Final = text("is_open")
+"""Conditions of partial indexes; a query must repeat them to the letter to profit."""
+
+writer = Table(
+    "writer",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("epoch", BigInteger, nullable=False),  # raised by whoever takes over
+    Column("owner", String(200), nullable=False),
+    Column("taken_us", BigInteger, nullable=False),
+    Column("commit_number", BigInteger, nullable=False),  # raised by every commit
+    Column("settlement", BigInteger, nullable=False),  # raised to find out what became of one
+    Column("event_number", BigInteger, nullable=False),  # of the newest order event
+    Column("event_published", BigInteger, nullable=False),
+    Column("ledger_sequence", BigInteger, nullable=False),  # of the newest ledger event
+    Column("ledger_published", BigInteger, nullable=False),
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    # Every row is in one of the two: opening reads the one, pruning the other.
+    Index(
+        "ix_hold_active",
+        "expires_us",
+        sqlite_where=HOLD_IS_ACTIVE,
+        postgresql_where=HOLD_IS_ACTIVE,
+    ),
+    Index(
+        "ix_hold_finished",
+        "expires_us",
+        sqlite_where=HOLD_IS_FINISHED,
+        postgresql_where=HOLD_IS_FINISHED,
+    ),
+)
+
+orders = Table(
+    "orders",  # `order` is a word of SQL
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("status", String(32), nullable=False),
+    Column("customer", String(128)),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_orders_customer", "customer", "created_us", "id"),
+    Index("ix_orders_status", "status", "created_us", "id"),
+    Index(
+        "ix_orders_open",
+        "created_us",
+        sqlite_where=ORDER_IS_OPEN,
+        postgresql_where=ORDER_IS_OPEN,
+    ),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("order_id", String(128), nullable=False),
+    Column("location", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Index("ix_task_due", "location", "status", "due_us", "id"),
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    # Hash of who asked what under which Idempotency-Key, or of a claim that is decided.
+    Column("key", LargeBinary, primary_key=True),
+    Column("body_sha", LargeBinary, nullable=False),
+    Column("refused", Boolean, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_answer_created", "created_us"),
+)
+
+ledger_event = Table(
+    "ledger_event",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # without gaps
+    Column("document", LargeBinary, nullable=False),  # value of the record on stock.ledger
+    Column("reserved", LargeBinary, nullable=False),  # JSON [[sku, location, quantity], ...]
+    Column("created_us", BigInteger, nullable=False),
+)
+
+order_event = Table(
+    "order_event",
+    metadata,
+    # One row a commit: its events carry the numbers from first_number to last_number.
+    Column("last_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_number", BigInteger, nullable=False),
+    Column("records", LargeBinary, nullable=False),  # MessagePack [[key, value], ...]
+)
+
+claim_offset = Table(
+    "claim_offset",
+    metadata,
+    # "partition" is a word of SQL; SQLAlchemy quotes it.
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
 )

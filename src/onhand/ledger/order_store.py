@@ -1,0 +1,477 @@
+"""Where the order writer keeps what it decides: one fenced, durable transaction a batch.
+
+There is one order writer. It takes over by raising the epoch, decides in memory, and hands every
+batch over as a :class:`Commit`. Each commit first raises ``commit_number`` of the one row of
+``writer``, and only if that row is still as this writer left it: whoever was overtaken changes
+nothing any more, and after a lost answer the number tells what became of the commit.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, WriterFenced
+from onhand.ledger import bulk
+from onhand.ledger.engine import unavailable
+from onhand.ledger.link import DriverErrors, failed, open_link
+from onhand.ledger.order_reads import OrderReads, order_row
+from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, Pruned
+from onhand.ledger.schema import (
+    HOLD_IS_FINISHED,
+    answer,
+    claim_offset,
+    hold,
+    ledger_event,
+    order_event,
+    orders,
+    task,
+    writer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from onhand.ledger.bulk import Statement
+    from onhand.ledger.engine import Ledger
+    from onhand.ledger.link import Link, Rows
+
+DAY_US: Final = 86_400_000_000
+KEEP_US: Final = 7 * DAY_US
+"""How long answers, finished holds and applied ledger events are kept, unless told otherwise."""
+PRUNE_ROW_COUNT: Final = 1_000
+"""Rows of each kind dropped in one transaction: a few milliseconds."""
+
+_TABLES: Final = (hold, orders, task, answer, ledger_event, order_event, claim_offset)
+_OWNER_LENGTH: Final = 200
+
+_encode_records = msgspec.msgpack.Encoder().encode
+_compiled = functools.cache(bulk.compile_text)  # of the constants below
+T = TypeVar("T")
+
+
+class Position(NamedTuple):
+    """How far a writer has come: the numbers of its newest commit, event and ledger event."""
+
+    commit_number: int
+    event_number: int
+    ledger_sequence: int
+
+
+class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order store has come to."""
+
+    epoch: int
+    position: Position
+    is_settled: bool
+    reconnects: int
+
+
+class OrderStore(OrderReads):
+    """The ledger's part for orders. Reads from any thread; the writer's methods take turns.
+
+    Use: :meth:`take_over`, load what is open, then :meth:`commit` batch after batch, and
+    :meth:`close`. After CommitUnknown only :meth:`settle` is possible, again and again until it
+    answers.
+
+    Parameters
+    ----------
+    answers_keep_us, holds_keep_us, ledger_events_keep_us
+        How long :meth:`prune` leaves answers after they were given, finished holds after their
+        expiry, and ledger events that are applied after they were written.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        answers_keep_us: int = KEEP_US,
+        holds_keep_us: int = KEEP_US,
+        ledger_events_keep_us: int = KEEP_US,
+    ) -> None:
+        super().__init__(ledger)
+        self._dialect_name = ledger.engine.dialect.name
+        self._answers_keep_us = answers_keep_us
+        self._holds_keep_us = holds_keep_us
+        self._ledger_events_keep_us = ledger_events_keep_us
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._links_opened = 0
+        self._epoch: Epoch | None = None
+        self._position = Position(0, 0, 0)
+        self._unknown: Position | None = None
+        self._is_fenced = False
+
+    def take_over(self, owner: str, now_us: int) -> Epoch:
+        """Become the one writer; whoever was it before is fenced from its next commit on.
+
+        Parameters
+        ----------
+        owner
+            Who takes over, for people who look into the table.
+
+        Raises
+        ------
+        LedgerUnavailable
+            When the database fails; it may be called again.
+        """
+        bulk.prepare(self._dialect_name, _TABLES)
+        values = {"new_owner": owner[:_OWNER_LENGTH], "now_us": now_us}
+        with self._lock:
+            taken = self._transact(_bound(self._dialect_name, _TAKE_OVER, values))
+            epoch, *position = taken[0]
+            self._epoch = Epoch(epoch)
+            self._position = Position(*position)
+            self._unknown = None
+            self._is_fenced = False
+            return self._epoch
+
+    def commit(self, commit: Commit) -> None:
+        """Write everything in one transaction, on disk when it returns. Empty ones cost nothing.
+
+        Raises
+        ------
+        WriterFenced
+            When another writer has taken over: nothing is written, and never will be.
+        CommitFailed
+            When nothing is written; what was decided has to be undone.
+        CommitUnknown
+            When nobody knows; see :meth:`settle`.
+
+        Notes
+        -----
+        One statement for at most 256 rows of a table, and one wait for the disk.
+        """
+        if commit.is_empty:
+            return
+        with self._lock:
+            self._check_may_write()
+            after = self._after(commit)
+            fence = self._bound_fence(commit, after)
+            statements = list(self._statements(commit, after))
+            self._write(fence, statements)
+            self._unknown = after
+            try:
+                self._finish()
+            except CommitFailed:
+                self._unknown = None
+                raise
+            self._position, self._unknown = after, None
+
+    def settle(self) -> bool:
+        """Find out whether the commit of unknown outcome is in the database.
+
+        It waits for what may still run of that commit, and writes, so that the answer stays true
+        whatever happens next.
+
+        Raises
+        ------
+        LedgerUnavailable
+            While the database does not answer; call again.
+        WriterFenced
+            When another writer has taken over.
+        """
+        with self._lock:
+            unknown = self._unknown
+            if unknown is None:
+                raise ValueError("Condition failed: no commit is of unknown outcome")
+            settle = _bound(self._dialect_name, _SETTLE, {"my_epoch": self._epoch})
+            settled = self._transact(settle)
+            is_written = bool(settled[0][0] == unknown.commit_number)
+            if is_written:
+                self._position = unknown
+            self._unknown = None
+            return is_written
+
+    def answers(self, keys: Sequence[bytes]) -> dict[bytes, AnswerRow]:
+        """Read what was answered under those keys; keys never seen are left out."""
+        rows = self._select(_ANSWERS, answer.c.key, keys)
+        return {
+            key: AnswerRow(key, body_sha, bool(refused), document, created_us)
+            for key, body_sha, refused, document, created_us in rows
+        }
+
+    def load_holds(self, hold_ids: Sequence[str]) -> dict[str, HoldRow]:
+        """Read holds by id, whatever their status, on the writer's connection."""
+        rows = self._select(_HOLDS, hold.c.id, hold_ids)
+        return {row[0]: HoldRow._make(row) for row in rows}
+
+    def load_orders(self, order_ids: Sequence[str]) -> dict[str, OrderRow]:
+        """Read orders by id, whatever their status, on the writer's connection."""
+        rows = self._select(_ORDERS, orders.c.id, order_ids)
+        return {row[0]: order_row(row) for row in rows}
+
+    def order_of_tasks(self, task_ids: Sequence[str]) -> dict[str, OrderRow]:
+        """Read the order of each task, by task id, on the writer's connection."""
+        rows = self._select(_ORDERS_OF_TASKS, task.c.id, task_ids)
+        return {row[0]: order_row(row[1:]) for row in rows}
+
+    def mark_published(self, *, events: int = 0, ledger_events: int = 0) -> None:
+        """Note up to which number and sequence events are in the log, in a transaction of its own.
+
+        Order events up to there are dropped. Beside a busy writer it is cheaper to hand the same
+        positions over with the next commit.
+        """
+        with self._ledger.write() as connection:
+            for column, newest, value in (
+                (writer.c.event_published, writer.c.event_number, events),
+                (writer.c.ledger_published, writer.c.ledger_sequence, ledger_events),
+            ):
+                is_ahead = sa.and_(column < value, newest >= value)
+                connection.execute(sa.update(writer).where(is_ahead).values({column: value}))
+            if events:
+                published = sa.select(writer.c.event_published).scalar_subquery()
+                connection.execute(
+                    sa.delete(order_event).where(order_event.c.last_number <= published)
+                )
+
+    def prune(
+        self, now_us: int, applied_sequence: int, row_count_max: int = PRUNE_ROW_COUNT
+    ) -> Pruned:
+        """Drop a bounded number of rows that have been kept long enough.
+
+        Parameters
+        ----------
+        applied_sequence
+            The last ledger event that supply has applied and holds in a checkpoint; later ones
+            stay, however old.
+        row_count_max
+            Most rows of each kind.
+        """
+        finished = sa.select(hold.c.id).where(
+            HOLD_IS_FINISHED, hold.c.expires_us < now_us - self._holds_keep_us
+        )
+        old_answers = sa.select(answer.c.key).where(
+            answer.c.created_us < now_us - self._answers_keep_us
+        )
+        applied = sa.select(ledger_event.c.sequence).where(
+            ledger_event.c.sequence <= applied_sequence,
+            ledger_event.c.sequence <= sa.select(writer.c.ledger_published).scalar_subquery(),
+            ledger_event.c.created_us < now_us - self._ledger_events_keep_us,
+        )
+        with self._ledger.write() as connection:
+
+            def drop(query: sa.Select[Any], key: sa.Column[Any], order: sa.Column[Any]) -> int:
+                some = query.order_by(order).limit(row_count_max)
+                return connection.execute(sa.delete(key.table).where(key.in_(some))).rowcount
+
+            return Pruned(
+                answers=drop(old_answers, answer.c.key, answer.c.created_us),
+                holds=drop(finished, hold.c.id, hold.c.expires_us),
+                ledger_events=drop(applied, ledger_event.c.sequence, ledger_event.c.sequence),
+            )
+
+    def statistics(self) -> StoreStatistics:
+        """Describe how far this writer has come."""
+        return StoreStatistics(
+            epoch=self._epoch or 0,
+            position=self._position,
+            is_settled=self._unknown is None,
+            reconnects=max(0, self._links_opened - 1),
+        )
+
+    def close(self) -> None:
+        """Let the writer's connection go; the ledger stays open."""
+        with self._lock:
+            self._drop_link()
+
+    def _check_may_write(self) -> None:
+        if self._epoch is None:
+            raise ValueError("Condition failed: take_over comes before commit")
+        if self._is_fenced:
+            raise _fenced(self._ledger.place)
+        self._check_is_settled()
+
+    def _check_is_settled(self) -> None:
+        if self._unknown is not None:
+            raise CommitUnknown("the outcome of a commit is not known yet", "Settle it first")
+
+    def _after(self, commit: Commit) -> Position:
+        number, event_number, sequence = self._position
+        for expected, event in enumerate(commit.ledger_events, sequence + 1):
+            if event.sequence != expected:
+                what = f"Condition failed: ledger event {event.sequence} where {expected} is due"
+                raise ValueError(what)
+        return Position(
+            number + 1, event_number + len(commit.events), sequence + len(commit.ledger_events)
+        )
+
+    def _bound_fence(self, commit: Commit, after: Position) -> Statement:
+        if commit.events_published > after.event_number:
+            raise ValueError("Condition failed: no event beyond the newest can be published")
+        if commit.ledger_published > after.ledger_sequence:
+            raise ValueError("Condition failed: no ledger event beyond the newest can be published")
+        values = {
+            "my_epoch": self._epoch,
+            "before": self._position.commit_number,
+            "after": after.commit_number,
+            "events": after.event_number,
+            "sequence": after.ledger_sequence,
+            "events_published": commit.events_published,
+            "ledger_published": commit.ledger_published,
+        }
+        return _bound(self._dialect_name, _FENCE, values)
+
+    def _statements(self, commit: Commit, after: Position) -> Iterator[Statement]:
+        for table, rows in (
+            (hold, commit.holds),
+            (orders, commit.orders),
+            (task, commit.tasks),
+            (answer, commit.answers),
+            (ledger_event, commit.ledger_events),
+            (order_event, _packed(commit, after)),
+            (claim_offset, list(commit.claim_offsets.items())),
+        ):
+            yield from bulk.upserts(self._dialect_name, table, rows)
+        if commit.events_published:
+            values = {"published": commit.events_published}
+            yield _bound(self._dialect_name, _DROP_PUBLISHED, values)
+
+    def _transact(self, fence: Statement) -> Rows:
+        returned = self._write(fence, ())
+        try:
+            self._finish()
+        except CommitUnknown as error:
+            raise LedgerUnavailable(error.what, error.advice) from error
+        return returned
+
+    def _write(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
+        try:
+            returned = self._on_link(lambda link: link.write(fence, statements))
+        except DriverErrors as error:
+            self._undo()
+            raise failed(self._ledger.place, error) from error
+        except LedgerUnavailable as error:
+            raise CommitFailed(error.what, error.advice) from error
+        except BaseException:
+            self._drop_link()
+            raise
+        if not returned:
+            self._undo()
+            self._is_fenced = True
+            raise _fenced(self._ledger.place)
+        return returned
+
+    def _finish(self) -> None:
+        if self._link is None:
+            raise AssertionError("Invariant: what has just written is there")
+        try:
+            self._link.commit()
+        except CommitFailed:
+            self._undo()
+            raise
+        except BaseException:
+            self._drop_link()
+            raise
+
+    def _select(self, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[Any]) -> Rows:
+        statements = list(bulk.by_keys(self._dialect_name, query, column, keys))
+
+        def read(link: Link) -> Rows:
+            return [row for statement in statements for row in link.select(statement)]
+
+        with self._lock:
+            self._check_is_settled()
+            try:
+                return self._on_link(read)
+            except DriverErrors as error:
+                self._undo()
+                raise unavailable(self._ledger.place, error) from error
+
+    def _on_link(self, action: Callable[[Link], T]) -> T:
+        link = self._link
+        if link is not None:
+            try:
+                return action(link)
+            except DriverErrors:
+                if not link.is_broken:
+                    raise
+                # It was cut while it lay idle, or at least before any COMMIT: once more.
+                self._drop_link()
+        self._link = open_link(self._ledger)
+        self._links_opened += 1
+        return action(self._link)
+
+    def _undo(self) -> None:
+        if self._link is not None:
+            self._link.rollback()
+            if self._link.is_broken:
+                self._drop_link()
+
+    def _drop_link(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+
+def _packed(commit: Commit, after: Position) -> list[tuple[int, int, bytes]]:
+    # One row for all events of a commit: a quarter of the writing, and one row to drop.
+    if not commit.events:
+        return []
+    first = after.event_number - len(commit.events) + 1
+    return [(after.event_number, first, _encode_records(commit.events))]
+
+
+def _fenced(place: str) -> WriterFenced:
+    what = f"another order writer has taken over the ledger at {place}"
+    return WriterFenced(what, "Run one order writer for a deployment; this one has to end")
+
+
+def _bound(dialect_name: str, statement: Any, values: dict[str, Any]) -> Statement:
+    text, names = _compiled(dialect_name, statement)
+    return text, tuple(values[name] for name in names)
+
+
+def _raised(column: sa.Column[int], name: str) -> sa.Case[int]:
+    value = sa.bindparam(name, type_=sa.BigInteger)
+    return sa.case((column < value, value), else_=column)
+
+
+_ANSWERS: Final = sa.select(answer)
+_HOLDS: Final = sa.select(hold)
+_ORDERS: Final = sa.select(orders)
+_ORDERS_OF_TASKS: Final = sa.select(task.c.id, orders).join(orders, orders.c.id == task.c.order_id)
+_FENCE: Final = (
+    sa.update(writer)
+    .where(
+        writer.c.id == sa.literal_column("1"),
+        writer.c.epoch == sa.bindparam("my_epoch"),
+        writer.c.commit_number == sa.bindparam("before"),
+    )
+    .values(
+        commit_number=sa.bindparam("after"),
+        event_number=sa.bindparam("events"),
+        ledger_sequence=sa.bindparam("sequence"),
+        event_published=_raised(writer.c.event_published, "events_published"),
+        ledger_published=_raised(writer.c.ledger_published, "ledger_published"),
+    )
+    .returning(writer.c.commit_number)
+)
+_TAKE_OVER: Final = (
+    sa.update(writer)
+    .where(writer.c.id == sa.literal_column("1"))
+    .values(
+        epoch=writer.c.epoch + sa.literal_column("1"),
+        owner=sa.bindparam("new_owner"),
+        taken_us=sa.bindparam("now_us"),
+    )
+    .returning(
+        writer.c.epoch, writer.c.commit_number, writer.c.event_number, writer.c.ledger_sequence
+    )
+)
+_SETTLE: Final = (
+    sa.update(writer)
+    .where(
+        writer.c.id == sa.literal_column("1"),
+        writer.c.epoch == sa.bindparam("my_epoch"),
+    )
+    .values(settlement=writer.c.settlement + sa.literal_column("1"))
+    .returning(writer.c.commit_number)
+)
+_DROP_PUBLISHED: Final = sa.delete(order_event).where(
+    order_event.c.last_number <= sa.bindparam("published")
+)
