@@ -5,6 +5,7 @@ import pytest
 
 from onhand import errors
 from onhand.errors import FieldError, InvalidInput
+from onhand.orders.refusal import CODES
 from onhand.web.problem import (
     KINDS,
     MEDIA_TYPE,
@@ -14,7 +15,9 @@ from onhand.web.problem import (
     decode_json,
     invalid_parameter,
     problem_of,
+    refusal_reply,
 )
+from onhand.writer.answer import CONFLICT, FAILURES
 
 
 def test_every_code_has_words_and_a_status():
@@ -46,7 +49,7 @@ def test_a_problem_is_written_as_rfc_9457_asks(code):
     }
     headers = dict(reply.headers)
     assert headers["content-type"] == MEDIA_TYPE
-    assert ("retry-after" in headers) == (reply.status == 503)
+    assert ("retry-after" in headers) == (reply.status in {429, 503})
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,34 @@ def test_each_failure_has_its_problem(error, code):
     problem = problem_of(error)
     assert problem.code == code
     assert "secret" not in problem.detail
+
+
+def test_every_refusal_of_the_order_layer_is_a_published_code():
+    """Whatever the writer says has a status and words, and none of them is a fault of ours."""
+    for code in (*CODES, *FAILURES, CONFLICT):
+        assert ProblemCode(code) in KINDS
+    assert {KINDS[ProblemCode(code)].status for code in FAILURES} == {500, 503}
+    assert all(KINDS[ProblemCode(code)].status < 500 for code in set(CODES) - set(FAILURES))
+
+
+def test_a_refusal_is_written_as_a_problem():
+    """What it says stays, its errors only where there are any."""
+    document = {"code": "hold_expired", "detail": "It has.", "errors": [], "more": [1]}
+    reply = refusal_reply(msgspec.json.encode(document))
+    assert (reply.status, dict(reply.headers)) == (409, {"content-type": MEDIA_TYPE})
+    assert msgspec.json.decode(reply.body) == {
+        "type": f"{TYPE_PREFIX}hold_expired",
+        "title": KINDS[ProblemCode.HOLD_EXPIRED].title,
+        "status": 409,
+        "code": "hold_expired",
+        "detail": "It has.",
+        "more": [1],
+    }
+    errors = [{"pointer": "/lines/0", "detail": 'says ,"errors":[] itself'}]
+    reply = refusal_reply(msgspec.json.encode(document | {"errors": errors}))
+    assert msgspec.json.decode(reply.body)["errors"] == errors
+    stale = refusal_reply(b'{"code":"supply_stale","detail":"x","errors":[]}')
+    assert dict(stale.headers)["retry-after"] == "1"
 
 
 def test_fields_at_fault_are_listed():

@@ -18,6 +18,8 @@ from onhand.web.reply import Reply
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:onhand:problem:"
 RETRY_AFTER_S: Final = 1
+PASSING: Final = frozenset({429, 503})
+"""Statuses that tell a caller to try again; every answer of theirs says when."""
 
 log = get_logger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -31,15 +33,39 @@ class ProblemCode(StrEnum):
     NOT_AN_EVENT = "not_an_event"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    WRONG_LOCATION = "wrong_location"
+    WRONG_PICKUP_CODE = "wrong_pickup_code"
     NOT_FOUND = "not_found"
     UNKNOWN_SKU = "unknown_sku"
     UNKNOWN_LOCATION = "unknown_location"
     UNKNOWN_GROUP = "unknown_group"
     UNKNOWN_POSTAL_CODE = "unknown_postal_code"
+    UNKNOWN_HOLD = "unknown_hold"
+    UNKNOWN_ORDER = "unknown_order"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_LINE = "unknown_line"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    INSUFFICIENT_STOCK = "insufficient_stock"
+    HOLD_EXPIRED = "hold_expired"
+    HOLD_CLOSED = "hold_closed"
+    HOLD_MISMATCH = "hold_mismatch"
+    ORDER_EXISTS = "order_exists"
+    LOCATION_DISABLED = "location_disabled"
+    PICKUP_UNAVAILABLE = "pickup_unavailable"
+    SHIPPING_UNAVAILABLE = "shipping_unavailable"
+    WRONG_STATE = "wrong_state"
+    QUANTITY_EXCEEDED = "quantity_exceeded"
+    TOO_MANY_OPEN = "too_many_open"
     BODY_TOO_LARGE = "body_too_large"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    RATE_LIMITED = "rate_limited"
     INTERNAL_ERROR = "internal_error"
     SUPPLY_UNAVAILABLE = "supply_unavailable"
+    SUPPLY_STALE = "supply_stale"
+    WRITER_UNAVAILABLE = "writer_unavailable"
+    WRITER_FENCED = "writer_fenced"
+    TABLE_FULL = "table_full"
+    TABLE_UNAVAILABLE = "table_unavailable"
     LOG_UNAVAILABLE = "log_unavailable"
     LOG_FULL = "log_full"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
@@ -77,6 +103,14 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
     ProblemCode.FORBIDDEN: ProblemKind(
         403, "The token's role does not allow this", "Use a token of the role that `detail` names."
     ),
+    ProblemCode.WRONG_LOCATION: ProblemKind(
+        403,
+        "The token is not bound to the location",
+        "An associate works at the locations of the token; make another token for others.",
+    ),
+    ProblemCode.WRONG_PICKUP_CODE: ProblemKind(
+        403, "The pickup code is wrong", "Nothing was handed over; ask the customer for the code."
+    ),
     ProblemCode.NOT_FOUND: ProblemKind(
         404, "There is nothing at this path", "`GET /openapi.json` lists every path."
     ),
@@ -94,11 +128,74 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
         "The postal code is not known",
         "Send `latitude` and `longitude`, or set up a location with this postal code.",
     ),
+    ProblemCode.UNKNOWN_HOLD: ProblemKind(
+        404, "There is no such hold", "Holds that ended are forgotten after a while."
+    ),
+    ProblemCode.UNKNOWN_ORDER: ProblemKind(
+        404, "There is no such order", "No order was placed under this id."
+    ),
+    ProblemCode.UNKNOWN_TASK: ProblemKind(
+        404, "There is no such task", "An order lists the ids of its tasks."
+    ),
+    ProblemCode.UNKNOWN_LINE: ProblemKind(
+        404, "There is no such line", "The order or task has no line with the id that was sent."
+    ),
     ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(
         405, "The path does not take this method", "The header `Allow` lists those it takes."
     ),
+    ProblemCode.INSUFFICIENT_STOCK: ProblemKind(
+        409,
+        "There is not enough to promise",
+        "`lines` says of each line that lacks stock what is wanted and available; nothing is held.",
+    ),
+    ProblemCode.HOLD_EXPIRED: ProblemKind(
+        409, "The hold has expired", "Its units are free again; place another hold."
+    ),
+    ProblemCode.HOLD_CLOSED: ProblemKind(
+        409, "The hold is closed", "It was released, or has turned into an order."
+    ),
+    ProblemCode.HOLD_MISMATCH: ProblemKind(
+        409,
+        "The order does not fit its hold",
+        "It may take a part of what is held, of the same SKUs and where they are held.",
+    ),
+    ProblemCode.ORDER_EXISTS: ProblemKind(
+        409, "The order's id is taken", "`GET /v1/orders/{id}` shows the order that has it."
+    ),
+    ProblemCode.LOCATION_DISABLED: ProblemKind(
+        409, "The location is closed to orders", "Its set-up says `enabled: false`."
+    ),
+    ProblemCode.PICKUP_UNAVAILABLE: ProblemKind(
+        409, "Nothing can be collected at the location", "Its set-up says `pickup: false`."
+    ),
+    ProblemCode.SHIPPING_UNAVAILABLE: ProblemKind(
+        409, "No location ships", "No enabled location is set up with `ship: true`."
+    ),
+    ProblemCode.WRONG_STATE: ProblemKind(
+        409,
+        "The step is not possible now",
+        "The task or order is past it, or not there yet; read it again.",
+    ),
+    ProblemCode.QUANTITY_EXCEEDED: ProblemKind(
+        409, "There are not so many units left", "`errors` names the line that asks for too many."
+    ),
+    ProblemCode.TOO_MANY_OPEN: ProblemKind(
+        409,
+        "Too many holds and orders are open",
+        "Let some end, or raise the setting `open_reservations_max`.",
+    ),
     ProblemCode.BODY_TOO_LARGE: ProblemKind(
         413, "The body is too large", "Send less in one request; the default limit is 1 MiB."
+    ),
+    ProblemCode.IDEMPOTENCY_CONFLICT: ProblemKind(
+        422,
+        "The key was used for something else",
+        "An `Idempotency-Key` stands for one body; take a new key for another body.",
+    ),
+    ProblemCode.RATE_LIMITED: ProblemKind(
+        429,
+        "The token asks too often",
+        "Wait as long as `Retry-After` says; the setting `rate_limit_per_s` has the limit.",
     ),
     ProblemCode.INTERNAL_ERROR: ProblemKind(
         500, "Something failed that should not", "The server's log has the details; report them."
@@ -107,6 +204,30 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
         503,
         "The stock table is not there",
         "Ingest has not published a table yet, or has been stopped and its table freed.",
+    ),
+    ProblemCode.SUPPLY_STALE: ProblemKind(
+        503,
+        "The stock numbers are too old to promise by",
+        "Ingest is further behind than `max_supply_age_ms`; reads go on and say their age.",
+    ),
+    ProblemCode.WRITER_UNAVAILABLE: ProblemKind(
+        503,
+        "Orders cannot be decided at the moment",
+        "The order writer is starting, stopping, or cannot reach what it needs; send the same "
+        "again with the same `Idempotency-Key`.",
+    ),
+    ProblemCode.WRITER_FENCED: ProblemKind(
+        503, "Another server decides about orders now", "Send the same again to that server."
+    ),
+    ProblemCode.TABLE_FULL: ProblemKind(
+        503,
+        "The table of what is promised is full",
+        "Raise the setting `table_bytes_max`; nothing was changed.",
+    ),
+    ProblemCode.TABLE_UNAVAILABLE: ProblemKind(
+        503,
+        "The shared memory of the tables is full",
+        "Make room there, or choose another place with `table_dir`; nothing was changed.",
     ),
     ProblemCode.LOG_UNAVAILABLE: ProblemKind(
         503, "The event log cannot be reached", "Send the same again; events carry ids."
@@ -151,6 +272,8 @@ class ProblemError(Exception):
         The fields at fault.
     headers
         More headers of the answer.
+    retry_after_s
+        When to try again, where that helps.
     """
 
     def __init__(
@@ -159,12 +282,14 @@ class ProblemError(Exception):
         detail: str,
         errors: Sequence[FieldError] = (),
         headers: Sequence[tuple[str, str]] = (),
+        retry_after_s: int = RETRY_AFTER_S,
     ) -> None:
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
         self.errors = errors
         self.headers = headers
+        self.retry_after_s = retry_after_s
 
     @property
     def status(self) -> int:
@@ -186,8 +311,8 @@ class ProblemError(Exception):
     def reply(self) -> Reply:
         """Write it as an answer."""
         headers = [("content-type", MEDIA_TYPE), *self.headers]
-        if self.status == 503:  # noqa: PLR2004 - Service Unavailable
-            headers.append(("retry-after", str(RETRY_AFTER_S)))
+        if self.status in PASSING:
+            headers.append(("retry-after", str(self.retry_after_s)))
         return Reply(self.status, _encode(self.problem()), headers)
 
 
@@ -207,6 +332,18 @@ def problem_of(error: Exception) -> ProblemError:
     return ProblemError(
         ProblemCode.INTERNAL_ERROR, "This is a fault of onhand; its log has the details."
     )
+
+
+def refusal_reply(document: bytes) -> Reply:
+    """Write the order writer's refusal as a problem: what it says, after what its code says. Hot.
+
+    Parameters
+    ----------
+    document
+        JSON ``{"code", "detail", "errors": [...]}`` with more members by code.
+    """
+    status, begin, headers = _BEGINS[_decode_code(document).code]
+    return Reply(status, begin + document[1:].replace(_NO_ERRORS, b"", 1), headers)
 
 
 def invalid_parameter(name: str, rule: str) -> ProblemError:
@@ -230,6 +367,20 @@ def decode_json(body: bytes) -> object:
         raise ProblemError(ProblemCode.MALFORMED_JSON, str(error) or "nested too deep") from error
 
 
+class _Coded(msgspec.Struct):
+    code: ProblemCode
+
+
+def _begin(code: ProblemCode) -> tuple[int, bytes, list[tuple[str, str]]]:
+    kind = KINDS[code]
+    said = {"type": TYPE_PREFIX + code, "title": kind.title, "status": kind.status}
+    return kind.status, _encode(said)[:-1] + b",", ProblemError(code, "").reply().headers
+
+
+_BEGINS: Final = {code: _begin(code) for code in KINDS}
+_NO_ERRORS: Final = b',"errors":[]'
+_decode_code: Final = msgspec.json.Decoder(_Coded).decode
+
 _FORESEEN: Final = {
     "log_unavailable": ProblemCode.LOG_UNAVAILABLE,
     "log_full": ProblemCode.LOG_FULL,
@@ -237,4 +388,5 @@ _FORESEEN: Final = {
     "ledger_unavailable": ProblemCode.LEDGER_UNAVAILABLE,
     "ledger_too_new": ProblemCode.LEDGER_UNAVAILABLE,
     "table_unavailable": ProblemCode.SUPPLY_UNAVAILABLE,
+    "writer_fenced": ProblemCode.WRITER_FENCED,
 }

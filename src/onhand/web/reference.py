@@ -51,7 +51,9 @@ _PROBLEMS_HEAD: Final = """\
 
 Every error answer is `application/problem+json` (RFC 9457) with one of these in `code`. `type` is
 the code after `urn:onhand:problem:`. `errors`, where there are any, lists `pointer` (a JSON pointer
-into the body, or the name of a parameter after `/`) and `detail`. Every 503 has `Retry-After`.
+into the body, or the name of a parameter after `/`) and `detail`. Every 429 and
+503 has `Retry-After`. A code has one status wherever it occurs: an unknown SKU is 404 in a path
+and in a body alike.
 
 | code | status | title | |
 | --- | --- | --- | --- |
