@@ -39,6 +39,26 @@ def distance_km(begin: Point, end: Point) -> float:
     return float(great_circle(begin, end).km)
 
 
+def distances_km(point: Point, others_radians: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Measure from one place to many, as :func:`distance_km` does; nan where one is not known.
+
+    Parameters
+    ----------
+    others_radians : float64[N, 2]
+        Latitude and longitude.
+    """
+    # geopy measures one pair at a time, too slow for every store on every request. This is its
+    # formula over all of them; a test holds the two together.
+    latitude, longitude = np.radians(point)
+    others, turns = others_radians[:, 0], others_radians[:, 1] - longitude
+    across = np.hypot(
+        np.cos(others) * np.sin(turns),
+        np.cos(latitude) * np.sin(others) - np.sin(latitude) * np.cos(others) * np.cos(turns),
+    )
+    along = np.sin(latitude) * np.sin(others) + np.cos(latitude) * np.cos(others) * np.cos(turns)
+    return np.asarray(EARTH_RADIUS * np.arctan2(across, along), dtype=np.float64)
+
+
 class Places:
     """The configured locations, arranged for finding them by place.
 
@@ -108,18 +128,7 @@ class Places:
         return found
 
     def _distances_km(self, point: Point) -> npt.NDArray[np.float64]:
-        # geopy measures one pair at a time, too slow for every store on every request. This is
-        # its formula over all of them; a test holds the two together.
-        latitude, longitude = np.radians(point)
-        others, turns = self._radians[:, 0], self._radians[:, 1] - longitude
-        across = np.hypot(
-            np.cos(others) * np.sin(turns),
-            np.cos(latitude) * np.sin(others) - np.sin(latitude) * np.cos(others) * np.cos(turns),
-        )
-        along = np.sin(latitude) * np.sin(others) + np.cos(latitude) * np.cos(others) * np.cos(
-            turns
-        )
-        return np.asarray(EARTH_RADIUS * np.arctan2(across, along), dtype=np.float64)
+        return distances_km(point, self._radians)
 
 
 def warm() -> None:
