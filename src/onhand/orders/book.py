@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from onhand.model.orders import Hold, Order, summed
+from onhand.orders.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,6 +83,8 @@ class Book:
         self.handovers: deque[Handover] = deque()
         """Not applied by supply yet, by sequence."""
         self.in_flight: dict[Cell, int] = {}
+        self.workload = Workload()
+        """Tasks of orders put here, by location and time."""
         self.last_sequence = last_sequence
         self._expiries: list[tuple[int, str]] = []
         self._pickups: list[tuple[int, str, str]] = []
@@ -177,7 +180,7 @@ class Book:
     def adopt_order(self, order: Order) -> None:
         """Take an order from the ledger as it is; :meth:`forget_closed` lets a closed one go."""
         if order.id not in self.orders:
-            self._swap_order(order.id, order)
+            self._replace_order(order.id, None, order)
 
     def forget_closed(self, hold_ids: Iterable[str], order_ids: Iterable[str]) -> None:
         """Let go of adopted holds and orders of which nothing is open."""
@@ -206,6 +209,8 @@ class Book:
         for order in orders:
             self.orders[order.id] = order
             self._index_order(order)
+            for task in order.tasks:
+                self.workload.add(task.location, task.created_us)
             for cell, quantity in reserved_by(order).items():
                 units[cell] = units.get(cell, 0) + quantity
             for (sku, location, day), quantity in backordered_by(order).items():
@@ -315,6 +320,18 @@ class Book:
 
     def _swap_order(self, order_id: str, new: Order | None) -> None:
         old = self.orders.get(order_id)
+        self._replace_order(order_id, old, new)
+        # An order's tasks are only ever added to, so what stands at the end is what is new.
+        before = len(old.tasks) if old is not None else 0
+        after = len(new.tasks) if new is not None else 0
+        if new is not None:
+            for task in new.tasks[before:]:
+                self.workload.add(task.location, task.created_us)
+        if old is not None:
+            for task in old.tasks[after:]:
+                self.workload.add(task.location, task.created_us, -1)
+
+    def _replace_order(self, order_id: str, old: Order | None, new: Order | None) -> None:
         before = reserved_by(old) if old is not None else _NO_CELLS
         after = reserved_by(new) if new is not None else _NO_CELLS
         changes = {cell: after.get(cell, 0) - before.get(cell, 0) for cell in before | after}

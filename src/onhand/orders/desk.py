@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from onhand.orders.book import Book
+    from onhand.orders.sites import Sites
     from onhand.orders.stock import Stock
     from onhand.sourcing.policy import Policy
 
@@ -106,7 +107,8 @@ class Desk:
         self.policy = policy
         self.ids = ids
         self.setup = setup or Setup()
-        self._told_count = 0
+        self.sites: Sites | None = None
+        """What :func:`onhand.orders.sites.sites_of` has worked out of the set-up."""
 
     @property
     def stock(self) -> Stock:

@@ -1,0 +1,44 @@
+"""How many tasks each location was given, by when: what a day's capacity is measured against.
+
+Counts are kept by quarter of an hour, on which every zone's midnight falls, so that a location's
+local day is a sum of them whatever its zone. A task counts from its creation on, whatever becomes
+of it. After a restart the tasks of open orders are counted; those of orders closed since midnight
+only if the writer adds them from the ledger (:meth:`Workload.add`), else a place may take as many
+tasks more as it had finished before the restart.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+QUARTER_US: Final = 900 * 1_000_000
+QUARTERS_MAX: Final = 256
+"""Kept of a location before those older than two days are let go."""
+
+_TWO_DAYS: Final = 192
+
+
+class Workload:
+    """Tasks by location and quarter of an hour. ``changed`` names locations until it is cleared."""
+
+    def __init__(self) -> None:
+        self.changed: set[str] = set()
+        self._counts: dict[str, dict[int, int]] = {}
+
+    def add(self, location: str, created_us: int, count: int = 1) -> None:
+        """Count tasks; a count below 0 takes back what was counted."""
+        quarters = self._counts.setdefault(location, {})
+        quarter = created_us // QUARTER_US
+        quarters[quarter] = quarters.get(quarter, 0) + count
+        self.changed.add(location)
+        if len(quarters) > QUARTERS_MAX:
+            oldest = max(quarters) - _TWO_DAYS
+            self._counts[location] = {at: n for at, n in quarters.items() if at >= oldest}
+
+    def count(self, location: str, begin_us: int, end_us: int) -> int:
+        """Count the tasks created from ``begin_us`` to before ``end_us``, in whole quarters."""
+        quarters = self._counts.get(location)
+        if not quarters:
+            return 0
+        begin, end = begin_us // QUARTER_US, end_us // QUARTER_US
+        return sum(count for at, count in quarters.items() if begin <= at < end)
