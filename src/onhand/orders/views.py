@@ -99,9 +99,11 @@ def _line_view(order: Order, line: OrderedLine) -> dict[str, Any]:
     counts = summed(
         pair for each in allocations for pair in each.by_status(handed_as(order)).items()
     )
-    missing = line.quantity - sum(counts.values())
-    if missing > 0:
-        counts["cancelled"] = counts.get("cancelled", 0) + missing
+    # What one place gave up may have been sourced again: of a line only the rest is cancelled.
+    counts.pop("cancelled", None)
+    cancelled = line.quantity - sum(counts.values())
+    if cancelled > 0:
+        counts["cancelled"] = cancelled
     view: dict[str, Any] = {
         "id": line.id,
         "sku": line.sku,

@@ -1,0 +1,116 @@
+"""What becomes of units that a place could not give: sourced elsewhere at once, or reported.
+
+A pickup is bound to the store that its customer chose, so its units are not looked for elsewhere.
+What is not found is backordered when the order's policy allows it and somebody may still give it,
+and cancelled otherwise; both are told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from onhand.model.commands import OrderPolicy
+from onhand.model.orders import Allocation, HistoryEntry, summed
+from onhand.orders.placing import Wanted, place
+from onhand.orders.progress import note, tell_allocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from onhand.model.orders import Order
+    from onhand.orders.desk import Desk
+
+
+class Lost(NamedTuple):
+    """Units of an allocation that its location does not give; they are given up there already."""
+
+    allocation: Allocation
+    quantity: int
+    reason: str
+
+
+def source_again(desk: Desk, order: Order, lost: Sequence[Lost], now_us: int) -> None:
+    """Find other places for lost units, at most ``resource_max`` times over, or report them.
+
+    It works on the copy of the order in which they are given up. As many as can be are placed,
+    whatever the order said when it was new, and late rather than not at all; they come from one
+    place when the order may not be split.
+    """
+    movable = [each for each in lost if _may_move(desk, order, each.allocation)]
+    bound = [each for each in lost if not _may_move(desk, order, each.allocation)]
+    left = _units(bound)
+    if movable:
+        left += place_elsewhere(desk, order, movable, now_us)
+    given_up = {each.allocation.line: each.allocation for each in lost}
+    for each in _merged(left):
+        _report(desk, order, each, given_up[each.line], now_us)
+
+
+def place_elsewhere(desk: Desk, order: Order, lost: Sequence[Lost], now_us: int) -> list[Wanted]:
+    """Add allocations at other places for lost units, and tell of them.
+
+    Returns
+    -------
+    list of Wanted
+        What no place gives.
+    """
+    before = len(order.allocations)
+    sourced = max(each.allocation.sourced for each in lost) + 1
+    policy = OrderPolicy(allow_split=order.policy.allow_split, allow_partial=True)
+    missing = place(desk, order, _units(lost), now_us, sourced=sourced, policy=policy, late=True)
+    for each in order.allocations[before:]:
+        note(order, _entry("sourced_again", each, each.quantity, now_us))
+        tell_allocation(desk, order, each, "sourced_again", now_us, quantity=each.quantity)
+    return [Wanted(each.line, each.sku, each.quantity) for each in missing]
+
+
+def _report(desk: Desk, order: Order, left: Wanted, given_up: Allocation, now_us: int) -> None:
+    """Let units wait for what comes, or say that the customer does not get them."""
+    what = "cancelled"
+    if _may_wait(order, left):
+        what = "backordered"
+        given_up = _backorder(order, left)
+    note(order, _entry(what, given_up, left.quantity, now_us))
+    tell_allocation(desk, order, given_up, what, now_us, quantity=left.quantity)
+
+
+def _backorder(order: Order, left: Wanted) -> Allocation:
+    allocation = Allocation(
+        id=order.next_id("a"),
+        line=left.line,
+        sku=left.sku,
+        location=order.location,
+        quantity=left.quantity,
+        stage="backordered",
+    )
+    order.allocations.append(allocation)
+    return allocation
+
+
+def _may_move(desk: Desk, order: Order, allocation: Allocation) -> bool:
+    return order.method == "ship" and allocation.sourced < desk.rules.resource_max
+
+
+def _may_wait(order: Order, left: Wanted) -> bool:
+    refused = {(left.line, order.location), ("*", order.location)} & {*order.refused}
+    return order.policy.allow_backorder and not refused
+
+
+def _units(lost: Iterable[Lost]) -> list[Wanted]:
+    return _merged(Wanted(each.line, each.sku, units) for each, units, _ in lost)
+
+
+def _merged(wanted: Iterable[Wanted]) -> list[Wanted]:
+    """Sum units by line."""
+    totals = summed(((line, sku), units) for line, sku, units in wanted)
+    return [Wanted(line, sku, units) for (line, sku), units in totals.items()]
+
+
+def _entry(what: str, allocation: Allocation, units: int, now_us: int) -> HistoryEntry:
+    return HistoryEntry(
+        at_us=now_us,
+        what=what,
+        location=allocation.location,
+        line=allocation.line,
+        quantity=units,
+    )
