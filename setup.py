@@ -27,6 +27,7 @@ INCLUDE = Path("native/include")
 BUILD = Path("build")
 # C that several extensions are made of. Each has its own copy inside: symbols are hidden.
 SHARED = {
+    "demand": ["store"],
     "reader": ["store"],
     "storekit": ["store"],
     "supply": ["store"],

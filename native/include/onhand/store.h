@@ -5,6 +5,10 @@
  * changes and a ring of recent movements. Everything in it is addressed by offset, so a copy of its
  * bytes is a checkpoint and a loaded copy is a table.
  *
+ * Supply tables hold what is there, a shard of the SKUs each. The demand table, written by the order
+ * writer, holds what is promised: reserved units in the column of on_hand, backorders in the place
+ * of what is due, no history.
+ *
  *   header (64 KiB)      identity, roots, progress, counters; see oh_header_t
  *   sku chunks           oh_sku_t[65536] each; a record never moves
  *   location chunks      oh_location_t[1024] each; a record never moves
@@ -150,7 +154,7 @@ typedef struct {
     uint64_t magic;
     uint32_t format_version;
     uint32_t shard;
-    uint32_t shard_count;
+    uint32_t shard_count;                 /* 0: the demand table, which is of all SKUs */
     uint32_t reserved;
     uint8_t cluster_id[16];
     uint64_t generation;
@@ -175,7 +179,7 @@ typedef struct {
     _Atomic int64_t heartbeat_us;         /* writer's clock, every 100 ms at most */
     _Atomic int64_t as_of_us;             /* every partition is applied up to this append time */
     _Atomic int64_t lag_events;
-    _Atomic int64_t ledger_sequence;      /* last stock.ledger sequence applied */
+    _Atomic int64_t ledger_sequence;      /* last stock.ledger sequence applied; demand: commit */
     _Atomic int64_t ids_since_us;         /* ids appended before this are forgotten */
     _Atomic int64_t counts_since_us;      /* movements that occurred before this are forgotten */
     _Atomic int64_t applied_offset[OH_PARTITION_MAX]; /* next offset to apply, per partition */

@@ -47,7 +47,7 @@ cdef int check(int status, object path) except -1:
     if status == OH_CORRUPT:
         raise TableUnavailable(
             f"{path} is not a table of this version of onhand",
-            "Stop ingest, remove the file and start again; the table is rebuilt",
+            "Stop onhand, remove the file and start again; the table is rebuilt",
         )
     raise OSError(errno, os.strerror(errno), os.fspath(path))
 
@@ -296,6 +296,32 @@ cdef class Table:
         return {"sku": kept[0].astype(np.uint32), "location": kept[1].astype(np.uint32),
                 "on_hand": kept[2], "held": kept[3], "in_transit": kept[4], "damaged": kept[5]}
 
+    def incoming(self, uint64_t start=0, stop=None):
+        """Return what is due of SKU numbers from start to stop, each row as it was at one moment.
+
+        Returns
+        -------
+        dict
+            Columns sku and location (uint32), day (int32), quantity (int64).
+        """
+        cdef uint64_t end = self.store.header.sku_count
+        if stop is not None:
+            end = min(end, <uint64_t> stop)
+        cdef uint64_t sku = start
+        cdef Py_ssize_t used = 0
+        columns = np.empty((4, 1024), np.int64)
+        cdef oh_scratch_t scratch = [NULL, 0]
+        try:
+            while sku < end:
+                sku = incoming_fill(&self.store, columns, sku, end, &used, &scratch)
+                if sku < end:
+                    columns = np.concatenate((columns, np.empty_like(columns)), axis=1)
+        finally:
+            free(scratch.bytes)
+        kept = columns[:, :used]
+        return {"sku": kept[0].astype(np.uint32), "location": kept[1].astype(np.uint32),
+                "day": kept[2].astype(np.int32), "quantity": kept[3]}
+
     def changes(self, uint64_t since, uint32_t count_max):
         """Return SKU numbers and location numbers that changed after a sequence.
 
@@ -386,6 +412,31 @@ cdef uint64_t cells_fill(const oh_store_t *store, int64_t[:, ::1] columns, uint6
                     columns[3, used[0]] = oh_cell_get(&view, view.held, cell)
                     columns[4, used[0]] = oh_cell_get(&view, view.in_transit, cell)
                     columns[5, used[0]] = oh_cell_get(&view, view.damaged, cell)
+                    used[0] += 1
+            elif status != OH_OK:
+                break
+            sku += 1
+    check(status, "that is open")
+    return sku
+
+
+cdef uint64_t incoming_fill(const oh_store_t *store, int64_t[:, ::1] columns, uint64_t sku,
+                            uint64_t end, Py_ssize_t *used, oh_scratch_t *scratch) except? 0:
+    """Copy what is due while there is room; return the SKU to go on with."""
+    cdef oh_row_view_t view
+    cdef int status = OH_OK
+    cdef uint32_t at
+    cdef Py_ssize_t room = columns.shape[1]
+    with nogil:
+        while sku < end:
+            if oh_row_copy(store, <uint32_t> sku, scratch, &view, &status):
+                if used[0] + <Py_ssize_t> view.incoming_count > room:
+                    break
+                for at in range(view.incoming_count):
+                    columns[0, used[0]] = sku
+                    columns[1, used[0]] = view.incoming[at].location
+                    columns[2, used[0]] = view.incoming[at].day
+                    columns[3, used[0]] = view.incoming[at].quantity
                     used[0] += 1
             elif status != OH_OK:
                 break

@@ -3,6 +3,9 @@
 Read src/onhand/table/reader.py first. A View joins the tables of all shards with compiled scopes
 and is never changed: when set-up, a generation or the list of locations changes, another View takes
 its place, and this one stays valid for whoever still holds it.
+
+The demand table belongs to all shards: a SKU is looked up in it by the hash that finds its shard,
+its locations by columns that the scopes bring along.
 """
 
 cimport cython
@@ -16,25 +19,33 @@ from libc.stdlib cimport calloc, free
 from onhand._native.reader cimport (
     OH_DUE_COUNT,
     Table,
+    oh_demand_any,
     oh_group_t,
     oh_item_t,
     oh_numbers,
     oh_numbers_t,
     oh_promise,
+    oh_promised_find,
+    oh_read_cell,
     oh_read_cell_available,
     oh_read_cells_available,
     oh_read_group_available,
+    oh_read_group_cells,
     oh_read_groups_available,
     oh_render_item,
-    oh_row_copy,
+    oh_room_free,
+    oh_room_t,
+    oh_rows_done,
+    oh_rows_read,
+    oh_rows_t,
     oh_scope_t,
-    oh_scratch_t,
     oh_shard_t,
     oh_sku_limit,
     oh_special_t,
     oh_stamp,
     oh_stamp_t,
     oh_style_t,
+    oh_terms_t,
     oh_text_free,
     oh_text_raw,
     oh_text_stamp,
@@ -47,7 +58,6 @@ from onhand._native.store cimport (
     OH_OK,
     OH_TEXT_BYTES_MAX,
     oh_hash_bytes,
-    oh_row_view_t,
     oh_shard_of,
     oh_sku_find,
     oh_sku_prefetch,
@@ -76,6 +86,7 @@ cdef struct batch_t:     # one chunk of a batch read, on its way through the cac
     uint32_t length[CHUNK]
     uint32_t shard[CHUNK]
     uint32_t number[CHUNK]
+    uint32_t promised[CHUNK]
 
 
 cdef bint utf8_of(object text, const uint8_t **utf8, uint32_t *length) except -1:
@@ -104,10 +115,13 @@ cdef class View:
     ordinals
         Number of every known location, the same for all shards.
     judge
-        Called as judge(shard, sku) for SKUs that no table knows: the profile set-up gives it there,
-        or None when set-up does not know it either.
+        Called as judge(shard, sku, whoever) for SKUs that the shard's table does not know: the
+        profile set-up gives it there, or None when set-up does not know it either. With whoever,
+        set-up need not know it.
     low_stock
         Available units up to which a band is `low`.
+    demand
+        The table of what is promised, or None.
     """
 
     cdef oh_shard_t *shards
@@ -119,13 +133,14 @@ cdef class View:
     cdef object judge
     cdef list kept
 
-    def __cinit__(self, tuple tables, tuple compiled, dict ordinals, judge, int32_t low_stock):
+    def __cinit__(self, tuple tables, tuple compiled, dict ordinals, judge, int32_t low_stock,
+                  Table demand=None):
         self.shard_count = <uint32_t> len(tables)
         self.group_count = <uint32_t> len(compiled[0].labels)
         self.ordinals = ordinals
         self.judge = judge
         self.low_stock = low_stock
-        self.kept = [tables, compiled]
+        self.kept = [tables, compiled, demand]
         self.shards = <oh_shard_t *> calloc(self.shard_count, sizeof(oh_shard_t))
         self.groups = <oh_group_t *> calloc(self.shard_count * self.group_count + 1,
                                             sizeof(oh_group_t))
@@ -134,6 +149,8 @@ cdef class View:
         for at in range(self.shard_count):
             self.fill_shard(at, tables[at], compiled[at])
             self.fill_groups(at, compiled[at])
+            if demand is not None:
+                self.fill_demand(at, demand, compiled[at])
 
     def __dealloc__(self):
         free(self.shards)
@@ -189,9 +206,19 @@ cdef class View:
             group.threshold = self.pin_i32(scopes.threshold[index])
             group.safety_total = self.pin_i64(scopes.safety_total[index])
             group.negative_total = self.pin_i64(scopes.negative_total[index])
+            group.slots = self.pin_u32(scopes.member_slots[index])
+            group.member_count = <uint32_t> len(scopes.member_slots[index])
             group.today = scopes.today_utc
             group.label = self.pin_bytes(scopes.labels[index])
             group.label_len = <uint32_t> len(scopes.labels[index])
+        return 0
+
+    cdef int fill_demand(self, uint32_t at, Table demand, scopes) except -1:
+        cdef oh_shard_t *shard = &self.shards[at]
+        shard.demand.known_count = scopes.demand_slot_of.shape[0]
+        shard.demand.slot_of = self.pin_u32(scopes.demand_slot_of)
+        shard.demand.number_of = self.pin_u32(scopes.demand_number_of)
+        shard.demand.store = &demand.store
         return 0
 
     def is_stale(self) -> bool:
@@ -200,7 +227,10 @@ cdef class View:
 
     cdef bint stale(self) noexcept nogil:
         cdef uint32_t at
-        cdef const oh_shard_t *shard
+        cdef const oh_shard_t *shard = &self.shards[0]
+        if (shard.demand.store != NULL
+                and shard.demand.store.header.location_count != shard.demand.known_count):
+            return True
         for at in range(self.shard_count):
             shard = &self.shards[at]
             if shard.store.header.location_count != shard.known_count:
@@ -211,8 +241,8 @@ cdef class View:
 
     # ---- finding ----
 
-    cdef int find(self, object sku, oh_item_t *item) except -1:
-        """Find a SKU; 0 when nobody knows it."""
+    cdef int find(self, object sku, oh_item_t *item, bint whoever=False) except -1:
+        """Find a SKU; 0 when nobody knows it, which is nothing to callers that ask for whoever."""
         cdef uint32_t at
         cdef uint64_t hashed
         if not utf8_of(sku, &item.text, &item.text_len):
@@ -220,18 +250,21 @@ cdef class View:
         hashed = oh_hash_bytes(item.text, item.text_len, OH_HASH_SEED_SKU)
         at = oh_shard_of(hashed, self.shard_count)
         item.shard = &self.shards[at]
+        if oh_demand_any(item.shard):
+            oh_sku_prefetch(item.shard.demand.store, hashed)
         item.number = oh_sku_find(item.shard.store, hashed, item.text, item.text_len)
-        return self.settle(at, sku, item)
+        item.promised = oh_promised_find(item.shard, hashed, item.text, item.text_len)
+        return self.settle(at, sku, item, whoever)
 
-    cdef int settle(self, uint32_t at, object sku, oh_item_t *item) except -1:
-        """Look up the profile of a SKU, and what no table knows in set-up."""
+    cdef int settle(self, uint32_t at, object sku, oh_item_t *item, bint whoever) except -1:
+        """Look up the profile of a SKU, and what its table does not know in set-up."""
         if item.number < oh_sku_limit(item.shard):
             item.profile = 0
             if item.shard.profile_of != NULL:
                 item.profile = item.shard.profile_of[item.number]
             return 1
         item.number = OH_NONE
-        profile = self.judge(at, sku)
+        profile = self.judge(at, sku, whoever or item.promised != OH_NONE)
         if profile is None:
             return 0
         item.profile = profile
@@ -277,10 +310,17 @@ cdef class View:
     def group_available(self, sku, uint32_t group) -> int:
         """Return the available units of a group; -1 when nobody knows the SKU."""
         cdef oh_item_t item
+        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
+        cdef int64_t available = -1
+        cdef int status
         self.scope_check([True, group])
         if not self.find(sku, &item):
             return -1
-        return oh_read_group_available(&item, &item.shard.groups[group])
+        status = oh_read_group_available(&item, &item.shard.groups[group], &room, &available)
+        oh_room_free(&room)
+        if status != OH_OK:
+            raise MemoryError
+        return available
 
     def available_many(self, list skus not None, list locations not None):
         """Return the available units (int64) of cells, pairwise; -1 where either is unknown."""
@@ -321,6 +361,7 @@ cdef class View:
         return 0
 
     cdef int chunk_hash(self, list skus, Py_ssize_t start, int count, batch_t *batch) except -1:
+        cdef bint promising = oh_demand_any(&self.shards[0])
         cdef int at
         for at in range(count):
             if at + AHEAD < count:
@@ -334,15 +375,21 @@ cdef class View:
             batch.hash[at] = oh_hash_bytes(batch.text[at], batch.length[at], OH_HASH_SEED_SKU)
             batch.shard[at] = oh_shard_of(batch.hash[at], self.shard_count)
             oh_sku_prefetch(self.shards[batch.shard[at]].store, batch.hash[at])
+            if promising:
+                oh_sku_prefetch(self.shards[0].demand.store, batch.hash[at])
         return 0
 
     cdef int chunk_find(self, list skus, Py_ssize_t start, int count, batch_t *batch) except -1:
         """Each pass asks for the memory that the next one reads."""
         cdef int at
         cdef const oh_shard_t *shard
+        cdef bint promising = oh_demand_any(&self.shards[0])
         for at in range(count):
+            batch.promised[at] = OH_NONE
             if batch.length[at] != 0:
                 oh_sku_prefetch_record(self.shards[batch.shard[at]].store, batch.hash[at])
+                if promising:
+                    oh_sku_prefetch_record(self.shards[0].demand.store, batch.hash[at])
         for at in range(count):
             shard = &self.shards[batch.shard[at]]
             batch.number[at] = OH_NONE
@@ -351,6 +398,11 @@ cdef class View:
                                                batch.length[at])
             if batch.number[at] != OH_NONE:
                 oh_row_prefetch(shard.store, batch.number[at])
+            if promising and batch.length[at] != 0:
+                batch.promised[at] = oh_promised_find(shard, batch.hash[at], batch.text[at],
+                                                      batch.length[at])
+                if batch.promised[at] != OH_NONE:
+                    oh_row_prefetch(shard.demand.store, batch.promised[at])
         return 0
 
     cdef int chunk_read(self, list skus, Py_ssize_t start, int count, batch_t *batch,
@@ -360,10 +412,12 @@ cdef class View:
         for at in range(count):
             item.shard = &self.shards[batch.shard[at]]
             item.number = batch.number[at]
+            item.promised = batch.promised[at]
             available[at] = -1
             if batch.length[at] == 0 or ordinals[at] == OH_NONE:
                 continue
-            if self.settle(batch.shard[at], <object> PyList_GET_ITEM(skus, start + at), &item):
+            if self.settle(batch.shard[at], <object> PyList_GET_ITEM(skus, start + at), &item,
+                           False):
                 available[at] = oh_read_cell_available(&item, item.shard.slot_of[ordinals[at]])
         return 0
 
@@ -387,11 +441,112 @@ cdef class View:
             raise ValueError("Condition failed: a shard of ours")
         available = np.empty(skus.shape[0], np.int64)
         cdef int64_t[::1] out = available
+        cdef int status = OH_OK
         if skus.shape[0] != 0:
             with nogil:
-                oh_read_groups_available(&self.shards[shard], &skus[0], skus.shape[0], group,
-                                         &out[0])
+                status = oh_read_groups_available(&self.shards[shard], &skus[0], skus.shape[0],
+                                                  group, &out[0])
+        if status != OH_OK:
+            raise MemoryError
         return available
+
+    # ---- for the order writer ----
+
+    def cell(self, sku, uint32_t ordinal) -> tuple[int, int, int]:
+        """Return on_hand, reserved and safety_stock of a cell, whoever the SKU is."""
+        cdef oh_terms_t terms = self.cell_terms(sku, ordinal)
+        return terms.on_hand, terms.reserved, terms.safety_stock
+
+    def promisable(self, sku, location):
+        """Return on_hand - reserved - safety_stock of a cell, whoever the SKU is.
+
+        None when a look at set-up is needed first: the location is new, or the view no longer is.
+        """
+        cdef oh_terms_t terms
+        if self.stale():
+            return None
+        found = self.ordinals.get(location)
+        if found is None:
+            return None
+        terms = self.cell_terms(sku, found)
+        return terms.on_hand - terms.reserved - terms.safety_stock
+
+    cdef oh_terms_t cell_terms(self, object sku, uint32_t ordinal) except *:
+        cdef oh_item_t item
+        cdef oh_terms_t nothing = [0, 0, 0]
+        self.scope_check([False, ordinal])
+        if not self.find(sku, &item, True):
+            return nothing
+        return oh_read_cell(&item, item.shard.slot_of[ordinal])
+
+    def ledger_sequence_of(self, sku) -> int:
+        """Return the last sequence of stock.ledger applied by the shard that owns a SKU."""
+        cdef oh_item_t item
+        if not self.find(sku, &item, True):
+            raise ValueError("Condition failed: a SKU has 1 to 256 bytes of UTF-8")
+        return item.shard.store.header.ledger_sequence
+
+    def group_cells(self, list skus not None, uint32_t group):
+        """Return the available units (int64) of SKUs at every member of a group.
+
+        Returns
+        -------
+        ndarray of shape (len(skus), members)
+            Members in the order of the group's ordinals; SKUs that nobody knows have no stock.
+        """
+        self.scope_check([True, group])
+        cdef Py_ssize_t members = self.shards[0].groups[group].member_count
+        available = np.zeros((len(skus), members), np.int64)
+        cdef int64_t[:, ::1] out = available
+        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
+        cdef oh_item_t item
+        cdef Py_ssize_t at
+        cdef int status = OH_OK
+        if members == 0:
+            return available
+        try:
+            for at in range(out.shape[0]):
+                if self.find(skus[at], &item, True):
+                    status = oh_read_group_cells(&item, &item.shard.groups[group], &room,
+                                                 &out[at, 0])
+                if status != OH_OK:
+                    raise MemoryError
+        finally:
+            oh_room_free(&room)
+        return available
+
+    def to_order(self, sku, const uint32_t[::1] ordinals) -> list[list[tuple[int, int]]]:
+        """Return what is available to order of a SKU's cells: today, and each day it changes.
+
+        Returns
+        -------
+        list
+            For each location a list of (day, quantity); whoever the SKU is.
+        """
+        cdef oh_item_t item
+        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
+        cdef oh_rows_t rows
+        cdef oh_numbers_t numbers
+        cdef oh_scope_t scope = [False, 0]
+        cdef Py_ssize_t at
+        if not self.find(sku, &item, True):
+            raise ValueError("Condition failed: a SKU has 1 to 256 bytes of UTF-8")
+        for at in range(ordinals.shape[0]):
+            scope.index = ordinals[at]
+            self.scope_check(scope)
+        found = []
+        cdef int status = oh_rows_read(&item, False, &room, &rows)
+        try:
+            if status != OH_OK:
+                raise MemoryError
+            for at in range(ordinals.shape[0]):
+                scope.index = ordinals[at]
+                oh_numbers(&item, &rows, scope, &numbers)
+                found.append(days_of(&numbers))
+        finally:
+            oh_rows_done(&item, &room, &rows)
+            oh_room_free(&room)
+        return found
 
     # ---- every number ----
 
@@ -407,30 +562,24 @@ cdef class View:
         cdef oh_scope_t scope = [group, index]
         cdef oh_item_t item
         cdef oh_numbers_t terms
-        cdef int64_t[91] promise
         cdef int64_t as_of_us
-        cdef int day
         self.scope_check(scope)
         if not self.find(sku, &item):
             return None
         as_of_us = item.shard.store.header.as_of_us
         self.terms_of(&item, scope, &terms)
-        oh_promise(&terms, promise)
-        to_order = [(terms.today + day, promise[day]) for day in range(OH_DUE_COUNT)
-                    if day == 0 or promise[day] != promise[day - 1]]
         return (as_of_us, terms.available, terms.on_hand, terms.held, terms.in_transit,
-                terms.reserved, terms.safety_stock, terms.shortfall, to_order)
+                terms.reserved, terms.safety_stock, terms.shortfall, days_of(&terms))
 
     cdef int terms_of(self, const oh_item_t *item, oh_scope_t scope,
                       oh_numbers_t *terms) except -1:
-        cdef oh_scratch_t scratch = [NULL, 0]
-        cdef oh_row_view_t row
-        cdef int status = OH_OK
-        cdef bint exists = item.number != OH_NONE and oh_row_copy(
-            item.shard.store, item.number, &scratch, &row, &status)
+        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
+        cdef oh_rows_t rows
+        cdef int status = oh_rows_read(item, scope.group, &room, &rows)
         if status == OH_OK:
-            oh_numbers(item, &row if exists else NULL, scope, terms)
-        free(scratch.bytes)
+            oh_numbers(item, &rows, scope, terms)
+        oh_rows_done(item, &room, &rows)
+        oh_room_free(&room)
         if status != OH_OK:
             raise MemoryError
         return 0
@@ -444,7 +593,7 @@ cdef class View:
         cdef oh_item_t item
         cdef oh_stamp_t stamp
         cdef oh_text_t text = [NULL, 0, 0, False]
-        cdef oh_scratch_t scratch = [NULL, 0]
+        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
         cdef int status
         self.scope_check(scope)
         if not self.find(sku, &item):
@@ -454,15 +603,15 @@ cdef class View:
         try:
             if detail:
                 with nogil:     # a group may have thousands of cells
-                    status = oh_render_item(&text, &item, scope, &stamp, style, &scratch)
+                    status = oh_render_item(&text, &item, scope, &stamp, style, &room)
             else:
-                status = oh_render_item(&text, &item, scope, &stamp, style, &scratch)
+                status = oh_render_item(&text, &item, scope, &stamp, style, &room)
             if status != OH_OK:
                 raise MemoryError
             return PyBytes_FromStringAndSize(text.bytes, text.length)
         finally:
             oh_text_free(&text)
-            free(scratch.bytes)
+            oh_room_free(&room)
 
     def render_query(self, list skus not None, list scopes not None, int64_t now_us):
         """Return the answers about many SKUs at each of many scopes, as JSON.
@@ -476,6 +625,18 @@ cdef class View:
         with nogil:
             query.write()
         return query.take()
+
+
+cdef list days_of(const oh_numbers_t *numbers):
+    """List (day, quantity) available to order: today, and each day on which it changes."""
+    cdef int64_t[91] promise
+    cdef int day
+    days = []
+    oh_promise(numbers, promise)
+    for day in range(OH_DUE_COUNT):
+        if day == 0 or promise[day] != promise[day - 1]:
+            days.append((numbers.today + day, promise[day]))
+    return days
 
 
 @cython.final
@@ -495,7 +656,7 @@ cdef class _Query:
     cdef Py_ssize_t sku_count
     cdef Py_ssize_t scope_count
     cdef oh_text_t text
-    cdef oh_scratch_t scratch
+    cdef oh_room_t room
     cdef int status
 
     def __cinit__(self, View view, list skus, list scopes, int64_t now_us):
@@ -522,7 +683,7 @@ cdef class _Query:
         free(self.known)
         free(self.scopes)
         free(self.stamps)
-        free(self.scratch.bytes)
+        oh_room_free(&self.room)
         oh_text_free(&self.text)
 
     cdef void stamp(self, int64_t now_us) noexcept:
@@ -562,7 +723,7 @@ cdef class _Query:
                 first = False
                 self.status |= oh_render_item(
                     &self.text, item, self.scopes[scope],
-                    &self.stamps[item.shard - self.view.shards], style, &self.scratch)
+                    &self.stamps[item.shard - self.view.shards], style, &self.room)
 
     cdef void write_unknown(self) noexcept nogil:
         cdef Py_ssize_t at

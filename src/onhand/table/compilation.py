@@ -21,21 +21,30 @@ EPOCH = date(1970, 1, 1)
 class Compilation:
     """Everything derived from set-up, tables and the day, and what to redo when one moves.
 
-    A new location concerns every column, so all is compiled again. A new SKU matters only where
-    rules on SKUs or categories exist, and then adds one element. A new day replaces the days.
+    A new location concerns every column, so all is compiled again; one that is new to the demand
+    table alone only its own columns. A new SKU matters only where rules on SKUs or categories
+    exist, and then adds one element. A new day replaces the days.
 
     Parameters
     ----------
     tables
         One a shard.
+    demand
+        The table of what is promised, if there is one.
     now_s
         Seconds since 1970-01-01 UTC.
     """
 
     def __init__(
-        self, tables: tuple[Table, ...], setup: Setup, now_s: float, low_stock: int
+        self,
+        tables: tuple[Table, ...],
+        demand: Table | None,
+        setup: Setup,
+        now_s: float,
+        low_stock: int,
     ) -> None:
         self._tables = tables
+        self._demand = demand
         self._setup = setup
         self._low_stock = low_stock
         self._compile(now_s)
@@ -45,12 +54,34 @@ class Compilation:
         """The groups, in the order of their index."""
         return list(self._place.members)
 
+    @property
+    def ordinals(self) -> dict[str, int]:
+        """Number of every location that set-up or a table knows."""
+        return self._place.ordinals
+
+    @property
+    def unconfigured_count(self) -> int:
+        """Locations that tables know and set-up does not."""
+        return len(self._place.ordinals) - len(self._setup.locations)
+
+    def member_names(self, group: str) -> tuple[str, ...]:
+        """Name a group's members, always in the same order; the same tuple until they change."""
+        names = self._member_names.get(group)
+        if names is None:
+            everyone = list(self._place.ordinals)
+            names = tuple(everyone[ordinal] for ordinal in self._place.members[group])
+            self._member_names[group] = names
+        return names
+
     def follow(self) -> None:
         """Take in locations and SKUs that have become known."""
         for table, scopes in zip(self._tables, self._compiled, strict=True):
             if table.location_count != scopes.known_count:
                 self._compile(self._now_s)
                 return
+        if self._follow_demand():
+            self._compile(self._now_s)
+            return
         for table, compiler, scopes in zip(
             self._tables, self._compilers, self._compiled, strict=True
         ):
@@ -72,7 +103,9 @@ class Compilation:
         days, self.next_day_s = days_everywhere(self._setup, now_s)
         self._now_s = now_s
         names = [table.location_names() for table in self._tables]
-        known = (name for shard in names for name in shard)
+        promised = self._demand.location_names() if self._demand is not None else []
+        known = (name for shard in [*names, promised] for name in shard)
+        self._member_names: dict[str, tuple[str, ...]] = {}
         self._place: Place = compile_place(self._setup, known, days)
         self._compilers = [ScopeCompiler(self._setup, self._place, shard) for shard in names]
         self._compiled = [compiler.compile() for compiler in self._compilers]
@@ -81,6 +114,7 @@ class Compilation:
         ):
             if compiler.has_sku_rules:
                 _look_up_profiles(table, compiler, scopes)
+        self._place_demand(promised)
         self.scopes = {f"location:{name}": (False, at) for name, at in self._place.ordinals.items()}
         self.scopes |= {f"group:{name}": (True, at) for at, name in enumerate(self._place.members)}
         self._look()
@@ -92,11 +126,29 @@ class Compilation:
             self._place.ordinals,
             self._judge,
             self._low_stock,
+            self._demand,
         )
 
-    def _judge(self, shard: int, sku: str) -> int | None:
-        """Return the profile of a SKU that no table knows, if set-up knows it."""
-        return self._compilers[shard].profile(sku) if sku in self._setup.skus else None
+    def _follow_demand(self) -> bool:
+        """Take in the demand table's new locations; True when nobody knew one of them."""
+        if self._demand is None:
+            return False
+        if self._demand.location_count == len(self._compiled[0].demand_slot_of):
+            return False
+        promised = self._demand.location_names()
+        if not self._place.ordinals.keys() >= set(promised):
+            return True
+        self._place_demand(promised)
+        return False
+
+    def _place_demand(self, promised: list[str]) -> None:
+        for compiler, scopes in zip(self._compilers, self._compiled, strict=True):
+            scopes.demand_slot_of, scopes.demand_number_of = compiler.demand_columns(promised)
+
+    def _judge(self, shard: int, sku: str, whoever: bool) -> int | None:  # noqa: FBT001
+        """Return the profile of a SKU that its table does not know, if set-up does or whoever."""
+        known = whoever or sku in self._setup.skus
+        return self._compilers[shard].profile(sku) if known else None
 
 
 def days_everywhere(setup: Setup, now_s: float) -> tuple[dict[str, int], float]:

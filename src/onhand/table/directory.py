@@ -5,6 +5,8 @@
     TABLE_DIR/onhand-<cluster id>/
         shard-000.<generation>.table   a store file; written by one process
         shard-000.json                 which generation readers open, replaced atomically
+        demand.<generation>.table      what is promised, of all SKUs; written by the order writer
+        demand.json                    the same for it; missing: nothing is promised
 
 A generation is published once it has applied all that its predecessor had; the older files are
 unlinked then. Readers that still map them keep them until they look again.
@@ -15,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+Document = TypeVar("Document", bound=msgspec.Struct)
+
 CHANGES_NAME = "changes.json"
 """The file that says how far changes of the tables have been told."""
 
 _TABLE_NAME = re.compile(r"shard-(\d{3})\.(\d+)\.table")
+_DEMAND_NAME = re.compile(r"demand\.(\d+)\.table")
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -44,6 +49,13 @@ class Published(msgspec.Struct, frozen=True):
     shard_count: int
     partitions: tuple[tuple[str, int], ...]
     changes_since: int = 0
+
+
+class DemandPublished(msgspec.Struct, frozen=True):
+    """The generation of the demand table that readers open."""
+
+    generation: int
+    file: str
 
 
 class TableDirectory:
@@ -100,16 +112,7 @@ class TableDirectory:
         TableUnavailable
             The file is no longer what we wrote.
         """
-        path = self.published_path(shard)
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Published)
-        except FileNotFoundError:
-            return None
-        except msgspec.DecodeError as error:
-            raise TableUnavailable(
-                f"{path} is not a published generation: {error}",
-                "Stop ingest, remove the file and start again; the table is rebuilt",
-            ) from error
+        return _read(self.published_path(shard), Published)
 
     def publish(
         self,
@@ -126,10 +129,7 @@ class TableDirectory:
         """
         file = self.table_path(shard, generation)
         document = Published(generation, file.name, shard_count, tuple(partitions), changes_since)
-        path = self.published_path(shard)
-        draft = path.with_suffix(".json.new")
-        draft.write_bytes(msgspec.json.encode(document))
-        draft.replace(path)
+        _write(self.published_path(shard), document)
         self.clean(shard)
 
     def clean(self, shard: int) -> list[Path]:
@@ -161,6 +161,65 @@ class TableDirectory:
         for path in [*self._files(), self.path / CHANGES_NAME]:
             path.unlink(missing_ok=True)
 
+    # ---- demand ----
+
+    def demand_path(self, generation: int) -> Path:
+        """Name the file of one generation of the demand table."""
+        return self.path / f"demand.{generation}.table"
+
+    def demand_published_path(self) -> Path:
+        """Name the file that says which generation of the demand table readers open."""
+        return self.path / "demand.json"
+
+    def next_demand_generation(self) -> int:
+        """Give a new demand table its number: above every file there and the one published."""
+        published = self.published_demand()
+        seen = [generation for generation, _ in self._demand_tables()]
+        return max([0, *seen, published.generation if published else 0]) + 1
+
+    def published_demand(self) -> DemandPublished | None:
+        """Read which demand table is published, None while there is none.
+
+        Raises
+        ------
+        TableUnavailable
+            The file is no longer what we wrote.
+        """
+        return _read(self.demand_published_path(), DemandPublished)
+
+    def publish_demand(self, generation: int) -> None:
+        """Make a demand table the one that readers open, and drop those before it.
+
+        Whoever calls this is the one order writer, and has filled it from the ledger.
+        """
+        file = self.demand_path(generation)
+        _write(self.demand_published_path(), DemandPublished(generation, file.name))
+        self.clean_demand()
+
+    def clean_demand(self) -> list[Path]:
+        """Drop every demand table that is not published; call it as the one order writer.
+
+        Returns
+        -------
+        list
+            The files dropped: what an order writer that was killed has left behind.
+        """
+        published = self.published_demand()
+        stale = [
+            path
+            for _, path in self._demand_tables()
+            if not published or path.name != published.file
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return stale
+
+    def remove_demand(self) -> None:
+        """Free the demand table; readers that map it keep it until there is another."""
+        self.demand_published_path().unlink(missing_ok=True)
+        for _, path in self._demand_tables():
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Free everything: the tables are rebuilt from checkpoint and log when needed again."""
         with contextlib.suppress(FileNotFoundError):
@@ -168,7 +227,8 @@ class TableDirectory:
 
     def bytes_on_disk(self) -> int:
         """Count the bytes that the directory's files occupy."""
-        return sum(path.stat().st_blocks * 512 for path in self._files())
+        files = [*self._files(), *(path for _, path in self._demand_tables())]
+        return sum(path.stat().st_blocks * 512 for path in files)
 
     def _files(self) -> Iterator[Path]:
         if self.path.is_dir():
@@ -181,3 +241,27 @@ class TableDirectory:
             if match and int(match[1]) == shard:
                 found.append((int(match[2]), path))
         return found
+
+    def _demand_tables(self) -> list[tuple[int, Path]]:
+        files = self.path.glob("demand.*.table") if self.path.is_dir() else ()
+        matches = [(_DEMAND_NAME.fullmatch(path.name), path) for path in files]
+        return [(int(match[1]), path) for match, path in matches if match]
+
+
+def _read(path: Path, kind: type[Document]) -> Document | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise TableUnavailable(
+            f"{path} is not a published generation: {error}",
+            "Stop onhand, remove the file and start again; the table is rebuilt",
+        ) from error
+
+
+def _write(path: Path, document: msgspec.Struct) -> None:
+    """Replace a document, so that whoever reads it finds the old one or the new one whole."""
+    draft = path.with_suffix(".json.new")
+    draft.write_bytes(msgspec.json.encode(document))
+    draft.replace(path)

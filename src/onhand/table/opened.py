@@ -1,4 +1,4 @@
-"""The published generation of every shard, mapped and followed."""
+"""The published generation of every shard and of the demand table, mapped and followed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ if TYPE_CHECKING:
 OPEN_TRIES = 8
 """A generation may be replaced between reading its name and mapping it, but not so often."""
 
+DEMAND_SHARDS = (0, 0)
+"""Shard and shard count of a table that is of all SKUs, and no shard."""
+
 Stamp = tuple[int, int]
 
 
 class OpenTables(msgspec.Struct, frozen=True):
-    """One generation of every shard; valid as long as it is held, whatever is published since."""
+    """One generation of every table; valid as long as it is held, whatever is published since.
+
+    ``demand`` is None when none has been published since this was first looked at.
+    """
 
     tables: tuple[Table, ...]
     published: tuple[Published, ...]
+    demand: Table | None = None
 
     @property
     def generations(self) -> tuple[int, ...]:
         """The generation of each shard."""
         return tuple(each.generation for each in self.published)
+
+    @property
+    def demand_generation(self) -> int:
+        """The generation of the demand table, 0 without one."""
+        return self.demand.identity[3] if self.demand is not None else 0
 
 
 class Follower:
@@ -44,10 +56,15 @@ class Follower:
         self._directory = directory
         self._paths: list[bytes] = [os.fsencode(directory.published_path(0))]
         self._stamps: list[Stamp | None] = [None]
+        self._demand_path = os.fsencode(directory.demand_published_path())
+        self._demand_stamp: Stamp | None = None
+        self._demand: Table | None = None
+        self.demand_before: Table | None = None
+        """The demand table before this one: what it alone promised has changed as well."""
         self.opened: OpenTables | None = None
 
     def refresh(self) -> bool:
-        """Map what is published now, if that is not what is mapped already; under 2 us a shard.
+        """Map what is published now, if that is not what is mapped already; under 2 us a table.
 
         Raises
         ------
@@ -55,7 +72,19 @@ class Follower:
             There is no table to read, and there was none before.
         """
         # Taken before the files are read: what is published in between is found by the next call.
+        demand_stamp = stamp(self._demand_path)
         stamps = [stamp(path) for path in self._paths]
+        # None: the order writer has ended and freed its table. What it wrote stays readable.
+        if demand_stamp not in (None, self._demand_stamp):
+            self._follow_demand(demand_stamp)
+        changed = self._follow_supply(stamps)
+        opened = self.opened
+        if opened is None or opened.demand is self._demand:
+            return changed
+        self.opened = OpenTables(opened.tables, opened.published, self._demand)
+        return True
+
+    def _follow_supply(self, stamps: list[Stamp | None]) -> bool:
         if self.opened is None:
             return self._reopen(stamps)
         if stamps == self._stamps or None in stamps:
@@ -67,6 +96,30 @@ class Follower:
         except TableUnavailable:
             # A new division into shards is not published whole yet.
             return False
+
+    def _follow_demand(self, demand_stamp: Stamp | None) -> None:
+        before, demand = self._demand, self._open_demand()
+        if demand is None:
+            return
+        self._demand_stamp = demand_stamp
+        if before is None or before.identity != demand.identity:
+            self.demand_before, self._demand = before, demand
+
+    def _open_demand(self) -> Table | None:
+        for _ in range(OPEN_TRIES):
+            published = self._directory.published_demand()
+            if published is None:
+                return None
+            try:
+                table = Table(self._directory.path / published.file)
+            except FileNotFoundError:
+                continue
+            cluster = bytes.fromhex(self._directory.cluster_id)
+            if table.identity != (cluster, *DEMAND_SHARDS, published.generation):
+                raise _wrong_table(table)
+            return table
+        # Unlinked between two looks, as often as we looked: the next refresh looks again.
+        return None
 
     def _reopen(self, stamps: list[Stamp | None]) -> bool:
         before = self.opened
@@ -80,7 +133,7 @@ class Follower:
         self._stamps = stamps
         if before is not None and before.published == opened.published:
             return False
-        self.opened = opened
+        self.opened = OpenTables(opened.tables, opened.published, self._demand)
         return True
 
     def _open(self) -> OpenTables:
@@ -114,7 +167,11 @@ class Follower:
         for shard, (table, told) in enumerate(zip(tables, published, strict=True)):
             expected = (cluster, shard, told.shard_count, told.generation)
             if table.identity != expected:
-                raise TableUnavailable(
-                    f"{table.path} is not what its name says",
-                    "Stop ingest, remove the file and start again; the table is rebuilt",
-                )
+                raise _wrong_table(table)
+
+
+def _wrong_table(table: Table) -> TableUnavailable:
+    return TableUnavailable(
+        f"{table.path} is not what its name says",
+        "Stop onhand, remove the file and start again; the table is rebuilt",
+    )

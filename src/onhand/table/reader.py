@@ -4,7 +4,8 @@ A :class:`TableReader` maps the published generation of each shard and answers f
 without a lock and without waiting for the writer. It holds three things:
 
 ===========  ==================================================================================
-tables       the mapped stores, one a shard; replaced when a generation is published
+tables       the mapped stores, one a shard, and the demand table once there is one; replaced when
+             a generation is published
 compilation  groups, safety stock and days in the tables' numbers; done again when set-up or a
              generation is new, a location is, or a day begins
 view         both as native code reads them
@@ -20,11 +21,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from onhand.errors import TableUnavailable
 from onhand.model.availability import Answer, AvailableOn, Band, Movement, Progress
 from onhand.model.setup import Setup
 from onhand.table.compilation import EPOCH, Compilation
+from onhand.table.demand import DemandReader
 from onhand.table.directory import Published, TableDirectory
 from onhand.table.history import movement_of
 from onhand.table.opened import Follower, OpenTables
@@ -33,11 +36,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from onhand._native.reader import Table
     from onhand._native.view import View
+
+DAY_US = 86_400_000_000
 
 _NOT_YET = "Call refresh() until it finds the tables; ingest publishes them when it has caught up"
 
@@ -47,10 +51,16 @@ class UnknownScope(KeyError):
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """A place in the changes of all shards; of no use once generations have changed."""
+    """A place in the changes of all tables.
+
+    ``generations`` and ``sequences`` are those of the shards; the demand table's stand apart, and
+    are 0 while there is none. It is of no use once generations have changed.
+    """
 
     generations: tuple[int, ...]
     sequences: tuple[int, ...]
+    demand_generation: int = 0
+    demand_sequence: int = 0
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -165,6 +175,94 @@ class TableReader:
         """Read the available units of many cells, pairwise; -1 where SKU or location is unknown."""
         return self._current().available_many(skus, locations)
 
+    # ---- for the order writer ----
+
+    def promisable(self, sku: str, location: str) -> int:
+        """Read what may still be promised of a cell: not floored, below 0 what is short.
+
+        ``on_hand - reserved - safety_stock``, from set-up alone where no table knows the SKU or
+        the location; 0.3 us.
+
+        Raises
+        ------
+        TableUnavailable
+            There is no supply table yet.
+        """
+        view = self._view
+        units = view.promisable(sku, location) if view is not None else None
+        return units if units is not None else self._promisable(sku, location)
+
+    def cell_shortfall(self, sku: str, location: str) -> int:
+        """Read the promises of a cell that its shelf cannot keep."""
+        on_hand, reserved, safety_stock = self._cell(sku, location)
+        return max(0, reserved + min(0, safety_stock) - on_hand)
+
+    def group_cells(self, skus: list[str], group: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Read the available units of SKUs at every member of a group; 2 us for 500 cells.
+
+        Returns
+        -------
+        tuple
+            The members' names, the same tuple until members change, and an array of shape
+            ``(len(skus), len(names))`` of units, each floored at 0. SKUs that nobody knows have
+            no stock.
+
+        Raises
+        ------
+        UnknownScope
+            No group has this name.
+        """
+        view = self._current()
+        _, index = self._scope(f"group:{group}")
+        return self._compilation.member_names(group), view.group_cells(skus, index)
+
+    def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
+        """Read what is available to order of a cell: today, and each day on which it changes.
+
+        Returns
+        -------
+        list
+            (day, units): days since 1970-01-01, and units that may be promised for it or later,
+            net of what is reserved and of backorders due by then.
+        """
+        return self.to_order_many(sku, [location], now_us)[0]
+
+    def to_order_many(
+        self, sku: str, locations: Sequence[str], now_us: int
+    ) -> list[list[tuple[int, int]]]:
+        """Read :meth:`to_order` of many locations, all from the same moment of the row."""
+        view = self._on_day(now_us)
+        ordinals = self._compilation.ordinals
+        known = [ordinals[place] for place in locations if place in ordinals]
+        found = iter(view.to_order(sku, np.array(known, np.uint32)))
+        return [
+            next(found) if place in ordinals else self._nothing_due(sku, place, now_us)
+            for place in locations
+        ]
+
+    def ledger_sequence_of(self, sku: str) -> int:
+        """Return the last ``stock.ledger`` sequence applied by the shard that owns a SKU."""
+        return self._current().ledger_sequence_of(sku)
+
+    def ledger_sequences(self) -> tuple[int, ...]:
+        """Return the last ``stock.ledger`` sequence applied, by shard."""
+        return tuple(table.progress()[3] for table in self._opened().tables)
+
+    def _promisable(self, sku: str, location: str) -> int:
+        on_hand, reserved, safety_stock = self._cell(sku, location)
+        return on_hand - reserved - safety_stock
+
+    def _cell(self, sku: str, location: str) -> tuple[int, int, int]:
+        view = self._current()
+        ordinal = self._compilation.ordinals.get(location)
+        if ordinal is not None:
+            return view.cell(sku, ordinal)
+        unconfigured = self._compilation.unconfigured_count
+        return 0, 0, self._setup.safety_stock(sku, location, unconfigured_count=unconfigured)
+
+    def _nothing_due(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
+        return [(now_us // DAY_US, max(0, self._promisable(sku, location)))]
+
     # ---- answers ----
 
     def read(self, sku: str, scope: str, now_us: int) -> Answer | None:
@@ -233,8 +331,13 @@ class TableReader:
     # ---- what there is ----
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the tables now read, one a shard."""
+        """Return the supply tables now read, one a shard."""
         return self._opened().tables
+
+    def demand(self) -> DemandReader | None:
+        """Return the demand table now read; None when none has been published."""
+        demand = self._opened().demand
+        return DemandReader(demand) if demand is not None else None
 
     def published(self) -> tuple[Published, ...]:
         """Return what was published of the tables now read, one a shard."""
@@ -246,16 +349,16 @@ class TableReader:
 
     def locations(self) -> list[str]:
         """Name every location that a table knows."""
-        names = (name for table in self.tables() for name in table.location_names())
+        names = (name for table in self._every_table() for name in table.location_names())
         return list(dict.fromkeys(names))
 
     def knows_sku(self, sku: str) -> bool:
-        """Return whether events or set-up have named a SKU."""
-        known = any(table.find_sku(sku) is not None for table in self.tables())
+        """Return whether events, promises or set-up have named a SKU."""
+        known = any(table.find_sku(sku) is not None for table in self._every_table())
         return known or sku in self._setup.skus
 
     def cells(self) -> Iterator[tuple[list[str], list[str], dict[str, NDArray[Any]]]]:
-        """Yield every shard's cells, each row as it was at one moment.
+        """Yield every shard's supply cells, each row as it was at one moment.
 
         Yields
         ------
@@ -291,35 +394,63 @@ class TableReader:
     def cursor(self) -> Cursor:
         """Return where the changes are now."""
         opened = self._opened()
-        return Cursor(opened.generations, tuple(table.change_seq for table in opened.tables))
+        return Cursor(
+            opened.generations,
+            tuple(table.change_seq for table in opened.tables),
+            opened.demand_generation,
+            opened.demand.change_seq if opened.demand is not None else 0,
+        )
 
     def changes(self, since: Cursor, count_max: int = 65_536) -> Changes:
-        """Read what changed after a cursor: at most ``count_max`` cells of each shard."""
+        """Read what changed after a cursor: at most ``count_max`` cells of each table."""
         opened = self._opened()
-        if since.generations != opened.generations:
+        now = (opened.generations, opened.demand_generation)
+        if (since.generations, since.demand_generation) != now:
             return Changes([], self.cursor(), complete=False)
         cells: list[tuple[str, str]] = []
-        sequences = []
+        reached = []
         complete = True
-        for table, sequence in zip(opened.tables, since.sequences, strict=True):
+        for table, sequence in zip(self._every_table(), _sequences(since), strict=False):
             skus, locations, last, whole = table.changes(sequence, count_max)
             names = table.location_names() if len(locations) else []
             places = [names[number] for number in locations]
             cells += zip(table.names_of(skus), places, strict=True)
-            sequences.append(last)
+            reached.append(last)
             complete = complete and whole
-        return Changes(cells, Cursor(opened.generations, tuple(sequences)), complete)
+        shard_count = len(opened.tables)
+        demand_sequence = sum(reached[shard_count:])
+        cursor = Cursor(now[0], tuple(reached[:shard_count]), now[1], demand_sequence)
+        return Changes(cells, cursor, complete)
 
     def changed_skus(self, since: Cursor) -> Iterator[str]:
-        """Name every SKU whose numbers may have changed after a cursor, by a scan of all rows."""
+        """Name every SKU whose numbers may have changed after a cursor, by a scan of all rows.
+
+        A SKU may be named twice: by its supply and by its demand.
+        """
         opened = self._opened()
         same = since.generations == opened.generations
+        same_demand = since.demand_generation in (0, opened.demand_generation)
+        if not same_demand:
+            # What only the demand table before this one promised is promised no longer.
+            before = self._follower.demand_before
+            if before is not None and before.identity[3] == since.demand_generation:
+                yield from before.sku_names()
+            else:
+                same = False
         for shard, table in enumerate(opened.tables):
-            start, end = 0, table.sku_count
-            sequence = since.sequences[shard] if same else 0
-            while start < end:
-                skus, start = table.changed_skus(sequence, start, 65_536)
-                yield from table.names_of(skus)
+            yield from _changed(table, since.sequences[shard] if same else 0)
+        if opened.demand is not None:
+            yield from _changed(opened.demand, since.demand_sequence if same_demand else 0)
+
+    def places_of(self, sku: str) -> list[str]:
+        """Name the locations at which a SKU has a cell, of supply or of demand."""
+        found: dict[str, None] = {}
+        for table in self._every_table():
+            number = table.find_sku(sku)
+            if number is not None:
+                names = table.location_names()
+                found |= dict.fromkeys(names[place] for place in table.row(number)[0])
+        return list(found)
 
     def history(
         self, sku: str, location: str, limit: int = 100, before: int | None = None
@@ -349,9 +480,15 @@ class TableReader:
             raise TableUnavailable("No table is open", _NOT_YET)
         return opened
 
+    def _every_table(self) -> tuple[Table, ...]:
+        opened = self._opened()
+        return opened.tables if opened.demand is None else (*opened.tables, opened.demand)
+
     def _compile(self) -> None:
-        tables = self._opened().tables
-        self._compilation = Compilation(tables, self._setup, self._now_s, self._low_stock)
+        opened = self._opened()
+        self._compilation = Compilation(
+            opened.tables, opened.demand, self._setup, self._now_s, self._low_stock
+        )
         self._view = self._compilation.view
 
     def _current(self) -> View:
@@ -380,6 +517,18 @@ class TableReader:
         if index is None:
             raise UnknownScope(scope)
         return index
+
+
+def _sequences(cursor: Cursor) -> tuple[int, ...]:
+    """List a cursor's places in the order of the tables, the demand table last."""
+    return (*cursor.sequences, cursor.demand_sequence)
+
+
+def _changed(table: Table, sequence: int) -> Iterator[str]:
+    start, end = 0, table.sku_count
+    while start < end:
+        skus, start = table.changed_skus(sequence, start, 65_536)
+        yield from table.names_of(skus)
 
 
 def band_of(available: int, low_stock: int) -> Band:

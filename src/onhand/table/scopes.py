@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from onhand.model.setup import SafetyRule, Setup
 
 INT32_MAX = 2_147_483_647
+NOWHERE = 4_294_967_295
+"""The number of a location that a table does not know."""
 
 
 class Place(msgspec.Struct):
@@ -67,6 +69,9 @@ class ShardScopes(msgspec.Struct):
     specials: NDArray[np.uint32]
     override_slot: NDArray[np.uint32]
     override_quantity: NDArray[np.int32]
+    member_slots: list[NDArray[np.uint32]]
+    demand_slot_of: NDArray[np.uint32]
+    demand_number_of: NDArray[np.uint32]
     profile_of: NDArray[np.uint32] | None = None
     sku_count: int = 0
 
@@ -148,7 +153,23 @@ class ScopeCompiler:
             specials=np.array(self._specials, np.uint32).reshape(-1, 3),
             override_slot=overrides[:, 0].astype(np.uint32),
             override_quantity=overrides[:, 1].astype(np.int32),
+            member_slots=[self._slots_of(ids) for ids in self._place.members.values()],
+            demand_slot_of=np.empty(0, np.uint32),
+            demand_number_of=np.empty(0, np.uint32),
         )
+
+    def demand_columns(self, known: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Translate between the demand table's locations and slots, both ways.
+
+        Parameters
+        ----------
+        known
+            The demand table's locations, by number; the place knows them all.
+        """
+        slot_of = np.array([self._slots[name] for name in known], np.uint32)
+        number_of = np.full(self._slot_count, NOWHERE, np.uint32)
+        number_of[slot_of] = np.arange(len(known), dtype=np.uint32)
+        return slot_of, number_of
 
     @property
     def has_sku_rules(self) -> bool:
@@ -247,6 +268,10 @@ class ScopeCompiler:
             column[[self._slots[names[ordinal]] for ordinal in ordinals]] = -1
             columns[group] = column
         return columns
+
+    def _slots_of(self, ordinals: list[int]) -> NDArray[np.uint32]:
+        names = list(self._place.ordinals)
+        return np.array([self._slots[names[ordinal]] for ordinal in ordinals], np.uint32)
 
     def _names(self) -> tuple[bytes, NDArray[np.uint32]]:
         escaped = [b""] * self._slot_count

@@ -16,6 +16,7 @@ from onhand.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onhand._native.demand import DemandError
     from onhand._native.supply import StatusError
 
 _STATUS_NO_SPACE = -1
@@ -95,6 +96,22 @@ def raise_in_words(
     if error.status == _STATUS_FROZEN:
         msg = "Condition failed: the image before was released"
         raise ValueError(msg) from None
+    raise TableUnavailable(
+        f"The table file {path} cannot be made: {os.strerror(error.errno)}",
+        "Name a directory that exists and may be written with --table-dir",
+    ) from None
+
+
+def raise_demand_in_words(error: DemandError, path: Path | None = None) -> NoReturn:
+    """Turn a status of the demand table into an error that says what to do."""
+    if error.status == _STATUS_TABLE_FULL:
+        raise TableFull(
+            "The demand table has reached its capacity, or the limit of locations or SKUs",
+            "Raise --table-bytes-max and start again: it is filled anew from the ledger",
+        ) from None
+    if error.status in (_STATUS_NO_SPACE, _STATUS_NO_MEMORY):
+        kind, what, advice = _ADVICE[error.status]
+        raise kind(what, advice) from None
     raise TableUnavailable(
         f"The table file {path} cannot be made: {os.strerror(error.errno)}",
         "Name a directory that exists and may be written with --table-dir",

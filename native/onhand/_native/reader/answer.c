@@ -1,4 +1,4 @@
-/* Every number of an answer, from a copy of the row as it was at one moment. */
+/* Every number of an answer, from copies of the rows, each as it was at one moment. */
 #include "reader/reader.h"
 
 #include <stdlib.h>
@@ -143,21 +143,66 @@ static void numbers_clear(oh_numbers_t *numbers, int32_t today)
     numbers->today = today;
 }
 
-static void due_add(oh_numbers_t *numbers, const oh_incoming_t *entry)
+static void due_add(oh_numbers_t *numbers, int64_t days, int64_t quantity)
 {
-    int64_t days = (int64_t)oh_race_load_i32(&entry->day) - numbers->today;
     if (days < 0 || days >= OH_DUE_COUNT)
-        return; /* overdue counts 0; later than the horizon is not looked at */
+        return; /* later than the horizon is not looked at */
     if (!numbers->any_due)
         memset(numbers->due, 0, sizeof numbers->due);
     numbers->any_due = true;
-    numbers->due[days] += oh_race_load_i64(&entry->quantity);
+    numbers->due[days] += quantity;
 }
 
-void oh_cell_numbers(const oh_item_t *item, const oh_row_view_t *row, uint32_t slot,
+/* Overdue incoming counts 0: nobody knows whether it will come. */
+static void incoming_add(oh_numbers_t *numbers, const oh_incoming_t *entry)
+{
+    due_add(numbers, (int64_t)entry->day - numbers->today, entry->quantity);
+}
+
+/* An overdue backorder is still owed, and takes the first units that there are. */
+static void backorder_add(oh_numbers_t *numbers, const oh_incoming_t *entry)
+{
+    due_add(numbers, positive((int64_t)entry->day - numbers->today), -entry->quantity);
+}
+
+static int64_t shortfall_of(int64_t on_hand, int64_t reserved, int64_t safety)
+{
+    return positive(reserved + (safety < 0 ? safety : 0) - on_hand);
+}
+
+/* ---- a cell ---- */
+
+static int64_t cell_reserved(const oh_item_t *item, const oh_rows_t *rows, uint32_t slot)
+{
+    if (rows->demand == NULL)
+        return 0;
+    if (rows->reserved != NULL)
+        return rows->reserved[slot];
+    uint32_t location = item->shard->demand.number_of[slot];
+    uint32_t cell = location == OH_NONE ? OH_NONE : oh_row_find(rows->demand, location);
+    return cell == OH_NONE ? 0 : oh_cell_get(rows->demand, rows->demand->on_hand, cell);
+}
+
+static void cell_due(const oh_item_t *item, const oh_rows_t *rows, uint32_t slot,
+                     oh_numbers_t *numbers)
+{
+    const oh_row_view_t *supply = rows->supply, *demand = rows->demand;
+    bool stored = supply != NULL && slot < item->shard->known_count;
+    for (uint32_t at = 0; stored && at < supply->incoming_count; at++) {
+        if (supply->incoming[at].location == slot)
+            incoming_add(numbers, &supply->incoming[at]);
+    }
+    for (uint32_t at = 0; demand != NULL && at < demand->incoming_count; at++) {
+        if (oh_demand_slot(item->shard, demand->incoming[at].location) == slot)
+            backorder_add(numbers, &demand->incoming[at]);
+    }
+}
+
+void oh_cell_numbers(const oh_item_t *item, const oh_rows_t *rows, uint32_t slot,
                      oh_numbers_t *numbers)
 {
     const oh_shard_t *shard = item->shard;
+    const oh_row_view_t *row = rows->supply;
     numbers_clear(numbers, shard->today[slot]);
     bool stored = row != NULL && slot < shard->known_count;
     uint32_t cell = stored ? oh_row_find(row, slot) : OH_NONE;
@@ -167,61 +212,90 @@ void oh_cell_numbers(const oh_item_t *item, const oh_row_view_t *row, uint32_t s
         numbers->in_transit = oh_cell_get(row, row->in_transit, cell);
     }
     int64_t safety = oh_safety_stock(item, slot);
+    numbers->reserved = cell_reserved(item, rows, slot);
     numbers->safety_stock = safety;
     numbers->promise_base = numbers->on_hand - numbers->reserved - safety;
     numbers->available = positive(numbers->promise_base);
-    numbers->shortfall =
-        positive(numbers->reserved + (safety < 0 ? safety : 0) - numbers->on_hand);
-    for (uint32_t at = 0; stored && at < row->incoming_count; at++) {
-        if (oh_race_load_u32(&row->incoming[at].location) == slot)
-            due_add(numbers, &row->incoming[at]);
+    numbers->shortfall = shortfall_of(numbers->on_hand, numbers->reserved, safety);
+    cell_due(item, rows, slot, numbers);
+}
+
+/* ---- a group ---- */
+
+static inline uint32_t supply_slot(const oh_shard_t *shard, uint32_t location)
+{
+    return location < shard->known_count ? location : shard->known_count;
+}
+
+static void group_due(const oh_item_t *item, const oh_rows_t *rows, const oh_group_t *group,
+                      oh_numbers_t *numbers)
+{
+    const oh_row_view_t *supply = rows->supply, *demand = rows->demand;
+    for (uint32_t at = 0; supply != NULL && at < supply->incoming_count; at++) {
+        if (group->member[supply_slot(item->shard, supply->incoming[at].location)] != 0)
+            incoming_add(numbers, &supply->incoming[at]);
+    }
+    for (uint32_t at = 0; demand != NULL && at < demand->incoming_count; at++) {
+        if (group->member[oh_demand_slot(item->shard, demand->incoming[at].location)] != 0)
+            backorder_add(numbers, &demand->incoming[at]);
     }
 }
 
-static void group_due(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
-                      oh_numbers_t *numbers)
+/* Takes every member for one that has no stock; those that have some are put right afterwards. */
+static void group_demand(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
+                         oh_numbers_t *numbers)
 {
-    for (uint32_t at = 0; at < row->incoming_count; at++) {
-        uint32_t location = oh_race_load_u32(&row->incoming[at].location);
-        if (location < item->shard->known_count && group->member[location] != 0)
-            due_add(numbers, &row->incoming[at]);
-    }
-}
-
-void oh_group_numbers(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
-                      oh_numbers_t *numbers)
-{
-    int64_t negative;
-    uint32_t outside = item->shard->known_count;
-    numbers_clear(numbers, group->today);
-    safety_totals(item, group, &numbers->safety_stock, &negative);
     for (uint32_t cell = 0; row != NULL && cell < row->cell_count; cell++) {
-        uint32_t location = oh_race_load_u32(&row->location[cell]);
-        uint32_t slot = location < outside ? location : outside;
+        uint32_t slot = oh_demand_slot(item->shard, row->location[cell]);
+        int64_t reserved = oh_cell_get(row, row->on_hand, cell);
+        if (group->member[slot] == 0 || reserved == 0)
+            continue;
+        int64_t safety = oh_safety_stock(item, slot);
+        numbers->reserved += reserved;
+        numbers->available += positive(-reserved - safety) - positive(-safety);
+        numbers->shortfall += shortfall_of(0, reserved, safety);
+    }
+}
+
+static void group_supply(const oh_item_t *item, const oh_rows_t *rows, const oh_group_t *group,
+                         oh_numbers_t *numbers)
+{
+    const oh_row_view_t *row = rows->supply;
+    for (uint32_t cell = 0; row != NULL && cell < row->cell_count; cell++) {
+        uint32_t slot = supply_slot(item->shard, row->location[cell]);
         if (group->member[slot] == 0)
             continue;
         int64_t safety = oh_safety_stock(item, slot);
         int64_t on_hand = oh_cell_get(row, row->on_hand, cell);
+        int64_t reserved = rows->reserved == NULL ? 0 : rows->reserved[slot];
+        int64_t taken = reserved + safety;
         numbers->on_hand += on_hand;
         numbers->held += oh_cell_get(row, row->held, cell);
         numbers->in_transit += oh_cell_get(row, row->in_transit, cell);
-        numbers->available += positive(on_hand - safety);
-        numbers->shortfall += positive((safety < 0 ? safety : 0) - on_hand);
-        negative -= positive(-safety);
+        numbers->available += positive(on_hand - taken) - positive(-taken);
+        numbers->shortfall += shortfall_of(on_hand, reserved, safety)
+                            - shortfall_of(0, reserved, safety);
     }
-    numbers->available += negative; /* of members that have no cell */
-    numbers->promise_base = numbers->available;
-    if (row != NULL && row->incoming_count != 0)
-        group_due(item, row, group, numbers);
 }
 
-void oh_numbers(const oh_item_t *item, const oh_row_view_t *row, oh_scope_t scope,
+void oh_group_numbers(const oh_item_t *item, const oh_rows_t *rows, const oh_group_t *group,
+                      oh_numbers_t *numbers)
+{
+    numbers_clear(numbers, group->today);
+    safety_totals(item, group, &numbers->safety_stock, &numbers->available);
+    group_demand(item, rows->demand, group, numbers);
+    group_supply(item, rows, group, numbers);
+    numbers->promise_base = numbers->available;
+    group_due(item, rows, group, numbers);
+}
+
+void oh_numbers(const oh_item_t *item, const oh_rows_t *rows, oh_scope_t scope,
                 oh_numbers_t *numbers)
 {
     if (scope.group)
-        oh_group_numbers(item, row, &item->shard->groups[scope.index], numbers);
+        oh_group_numbers(item, rows, &item->shard->groups[scope.index], numbers);
     else
-        oh_cell_numbers(item, row, item->shard->slot_of[scope.index], numbers);
+        oh_cell_numbers(item, rows, item->shard->slot_of[scope.index], numbers);
 }
 
 void oh_promise(const oh_numbers_t *numbers, int64_t promise[OH_DUE_COUNT])

@@ -219,7 +219,7 @@ static void render_numbers(oh_text_t *text, const oh_numbers_t *numbers, oh_styl
 typedef struct {
     oh_text_t *text;
     const oh_item_t *item;
-    const oh_row_view_t *row;     /* NULL: no row */
+    const oh_rows_t *rows;
     oh_style_t style;
     bool first;
 } cells_t;
@@ -234,7 +234,7 @@ static void render_cell(cells_t *cells, uint32_t slot)
 {
     const oh_shard_t *shard = cells->item->shard;
     oh_numbers_t numbers;
-    oh_cell_numbers(cells->item, cells->row, slot, &numbers);
+    oh_cell_numbers(cells->item, cells->rows, slot, &numbers);
     if (all_zero(&numbers))
         return;
     if (!cells->first)
@@ -289,16 +289,16 @@ static void render_scope(oh_text_t *text, const oh_shard_t *shard, oh_scope_t sc
 }
 
 int oh_render_item(oh_text_t *text, const oh_item_t *item, oh_scope_t scope,
-                   const oh_stamp_t *stamp, oh_style_t style, oh_scratch_t *scratch)
+                   const oh_stamp_t *stamp, oh_style_t style, oh_room_t *room)
 {
-    oh_row_view_t row;
+    oh_rows_t rows;
     oh_numbers_t numbers;
-    int status = OH_OK;
-    bool exists = item->number != OH_NONE
-               && oh_row_copy(item->shard->store, item->number, scratch, &row, &status);
-    if (status != OH_OK)
+    int status = oh_rows_read(item, scope.group, room, &rows);
+    if (status != OH_OK) {
+        oh_rows_done(item, room, &rows);
         return status;
-    oh_numbers(item, exists ? &row : NULL, scope, &numbers);
+    }
+    oh_numbers(item, &rows, scope, &numbers);
     LITERAL(text, "{\"sku\":");
     oh_text_string(text, item->text, item->text_len);
     render_scope(text, item->shard, scope);
@@ -306,9 +306,10 @@ int oh_render_item(oh_text_t *text, const oh_item_t *item, oh_scope_t scope,
     LITERAL(text, ",");
     oh_text_stamp(text, stamp);
     if (style.detail) {
-        cells_t cells = {text, item, exists ? &row : NULL, style, true};
+        cells_t cells = {text, item, &rows, style, true};
         render_locations(&cells, scope);
     }
     LITERAL(text, "}");
+    oh_rows_done(item, room, &rows);
     return text->failed ? OH_NO_MEMORY : OH_OK;
 }

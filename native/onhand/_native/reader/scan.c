@@ -1,5 +1,7 @@
 /* Available units: of one cell, and of a group by a scan of one row.
  *
+ * What is promised is few cells of few SKUs, and is taken off the sum of the scan.
+ *
  * These read the live block and confirm afterwards. A group is a threshold per slot: a cell adds
  * what it has above it, and nothing when it is outside the group (threshold INT32_MAX).
  */
@@ -12,6 +14,8 @@
 
 /* How many SKUs ahead memory is asked for. */
 #define AHEAD 16u
+/* How many SKUs are looked up in the demand table together. */
+#define BLOCK 64u
 
 /* What the scan compares with. A fused threshold is INT32_MAX outside the group: narrow counters
  * need not ask for membership then. */
@@ -141,81 +145,205 @@ static int64_t group_of_row(const oh_item_t *item, const oh_row_view_t *row,
     return negative == 0 ? sum : sum + negative_missing(item, row, group, negative);
 }
 
-/* The few SKUs with rules of their own take the long way. */
-static int64_t group_of_special(const oh_item_t *item, const oh_group_t *group)
+/* Rows filled in the order of locations are common. */
+static inline uint32_t cell_of_slot(const oh_row_view_t *row, uint32_t slot)
 {
-    const oh_store_t *store = item->shard->store;
-    oh_numbers_t numbers;
-    oh_row_view_t row;
-    do {
-        bool exists = item->number != OH_NONE && oh_row_view(store, item->number, &row);
-        oh_group_numbers(item, exists ? &row : NULL, group, &numbers);
-        if (!exists)
-            break;
-    } while (!oh_row_confirm(store, item->number, &row));
-    return numbers.available;
+    if (slot < row->cell_count && oh_race_load_u32(&row->location[slot]) == slot)
+        return slot;
+    return oh_row_find(row, slot);
 }
 
-int64_t oh_read_group_available(const oh_item_t *item, const oh_group_t *group)
+/* What promises at a few places take from the sum over a row. */
+static int64_t few_take(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
+                        const oh_promised_t *places, uint32_t count)
+{
+    int64_t taken = 0;
+    for (uint32_t at = 0; at < count; at++) {
+        uint32_t slot = places[at].slot;
+        if (group->member[slot] == 0)
+            continue;
+        bool stored = row != NULL && slot < item->shard->known_count;
+        uint32_t cell = stored ? cell_of_slot(row, slot) : OH_NONE;
+        int64_t on_hand = cell == OH_NONE ? 0 : oh_cell_get(row, row->on_hand, cell);
+        int64_t safety = oh_safety_stock(item, slot);
+        taken += above(on_hand, safety) - above(on_hand, safety + places[at].units);
+    }
+    return taken;
+}
+
+static int64_t group_with_few(const oh_item_t *item, const oh_group_t *group,
+                              const oh_promised_t *places, uint32_t count)
 {
     const oh_store_t *store = item->shard->store;
-    if (item->profile >= item->shard->profile_count)
-        return group_of_special(item, group);
-    if (item->number == OH_NONE)
-        return group_of_row(item, NULL, group);
     for (;;) {
         oh_row_view_t row;
-        if (!oh_row_view(store, item->number, &row))
-            return group_of_row(item, NULL, group);
-        int64_t sum = group_of_row(item, &row, group);
-        if (oh_row_confirm(store, item->number, &row))
+        bool exists = item->number != OH_NONE && oh_row_view(store, item->number, &row);
+        const oh_row_view_t *found = exists ? &row : NULL;
+        int64_t sum = group_of_row(item, found, group);
+        if (count != 0)
+            sum -= few_take(item, found, group, places, count);
+        if (!exists || oh_row_confirm(store, item->number, &row))
             return sum;
     }
 }
 
-int64_t oh_read_cell_available(const oh_item_t *item, uint32_t slot)
+/* SKUs with rules of their own, and those promised at many places, take the long way. */
+static int group_by_copy(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
+                         int64_t *available)
+{
+    oh_rows_t rows;
+    oh_numbers_t numbers;
+    int status = oh_rows_read(item, true, room, &rows);
+    if (status == OH_OK) {
+        oh_group_numbers(item, &rows, group, &numbers);
+        *available = numbers.available;
+    }
+    oh_rows_done(item, room, &rows);
+    return status;
+}
+
+int oh_read_group_available(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
+                            int64_t *available)
+{
+    oh_promised_t places[OH_FEW];
+    uint32_t count;
+    if (item->profile >= item->shard->profile_count || !oh_promised_few(item, places, &count))
+        return group_by_copy(item, group, room, available);
+    *available = group_with_few(item, group, places, count);
+    return OH_OK;
+}
+
+/* ---- every cell of a group ---- */
+
+static void balance_add(const oh_item_t *item, const oh_rows_t *rows, int64_t *balance)
+{
+    const oh_row_view_t *supply = rows->supply, *demand = rows->demand;
+    uint32_t outside = item->shard->known_count;
+    for (uint32_t cell = 0; demand != NULL && cell < demand->cell_count; cell++)
+        balance[oh_demand_slot(item->shard, demand->location[cell])] -=
+            oh_cell_get(demand, demand->on_hand, cell);
+    for (uint32_t cell = 0; supply != NULL && cell < supply->cell_count; cell++)
+        balance[slot_of_location(supply->location[cell], outside)] +=
+            oh_cell_get(supply, supply->on_hand, cell);
+}
+
+static void balance_clear(const oh_item_t *item, const oh_rows_t *rows, int64_t *balance)
+{
+    const oh_row_view_t *supply = rows->supply, *demand = rows->demand;
+    uint32_t outside = item->shard->known_count;
+    for (uint32_t cell = 0; demand != NULL && cell < demand->cell_count; cell++)
+        balance[oh_demand_slot(item->shard, demand->location[cell])] = 0;
+    for (uint32_t cell = 0; supply != NULL && cell < supply->cell_count; cell++)
+        balance[slot_of_location(supply->location[cell], outside)] = 0;
+}
+
+int oh_read_group_cells(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
+                        int64_t *available)
+{
+    const oh_shard_t *shard = item->shard;
+    oh_rows_t rows;
+    int status = oh_rows_read(item, false, room, &rows);
+    if (status == OH_OK)
+        status = oh_room_slots(room, shard->slot_count);
+    if (status != OH_OK)
+        return status;
+    balance_add(item, &rows, room->by_slot);
+    bool plain = item->profile < shard->profile_count;
+    const int32_t *safety = shard->safety + (plain ? item->profile : 0) * (uint64_t)shard->slot_count;
+    for (uint32_t at = 0; at < group->member_count; at++) {
+        uint32_t slot = group->slots[at];
+        int64_t threshold = plain ? safety[slot] : oh_safety_stock(item, slot);
+        available[at] = above(room->by_slot[slot], threshold);
+    }
+    balance_clear(item, &rows, room->by_slot);
+    return OH_OK;
+}
+
+/* ---- one cell ---- */
+
+static inline int64_t cell_on_hand(const oh_item_t *item, uint32_t slot)
 {
     const oh_store_t *store = item->shard->store;
-    int32_t safety = oh_safety_stock(item, slot);
     if (item->number == OH_NONE || slot >= item->shard->known_count)
-        return above(0, safety);
+        return 0;
     for (;;) {
         oh_row_view_t row;
         if (!oh_row_view(store, item->number, &row))
-            return above(0, safety);
+            return 0;
         uint32_t cell = oh_row_find(&row, slot);
         int64_t on_hand = cell == OH_NONE ? 0 : oh_cell_get(&row, row.on_hand, cell);
         if (oh_row_confirm(store, item->number, &row))
-            return above(on_hand, safety);
+            return on_hand;
     }
 }
 
+oh_terms_t oh_read_cell(const oh_item_t *item, uint32_t slot)
+{
+    oh_terms_t terms;
+    terms.reserved = oh_promised_at(item, slot);
+    terms.on_hand = cell_on_hand(item, slot);
+    terms.safety_stock = oh_safety_stock(item, slot);
+    return terms;
+}
+
+int64_t oh_read_cell_available(const oh_item_t *item, uint32_t slot)
+{
+    int64_t threshold = oh_safety_stock(item, slot) + oh_promised_at(item, slot);
+    return above(cell_on_hand(item, slot), threshold);
+}
+
+/* ---- by number ---- */
+
 static inline oh_item_t item_of(const oh_shard_t *shard, uint32_t sku)
 {
-    oh_item_t item = {shard, sku, 0, NULL, 0};
+    oh_item_t item = {shard, sku, 0, OH_NONE, NULL, 0};
     if (shard->profile_of != NULL)
         item.profile = shard->profile_of[sku];
     return item;
 }
 
-void oh_read_groups_available(const oh_shard_t *shard, const uint32_t *skus, uint64_t count,
-                              uint32_t group, int64_t *available)
+int oh_read_groups_available(const oh_shard_t *shard, const uint32_t *skus, uint64_t count,
+                             uint32_t group, int64_t *available)
 {
     uint32_t limit = oh_sku_limit(shard);
-    for (uint64_t at = 0; at < count; at++) {
+    oh_room_t room = {0};
+    int status = OH_OK;
+    for (uint64_t at = 0; at < count && status == OH_OK; at++) {
         available[at] = -1;
         if (skus[at] >= limit)
             continue;
         oh_item_t item = item_of(shard, skus[at]);
-        available[at] = oh_read_group_available(&item, &shard->groups[group]);
+        oh_promised_find_many(shard, &skus[at], 1, &item.promised);
+        status = oh_read_group_available(&item, &shard->groups[group], &room, &available[at]);
     }
+    oh_room_free(&room);
+    return status;
+}
+
+/* Unknown SKUs stand for SKU 0, whose promises nobody then asks for. */
+static void promised_block(const oh_shard_t *shard, const uint32_t *skus, uint32_t count,
+                           uint32_t limit, uint32_t *promised)
+{
+    uint32_t known[BLOCK];
+    if (limit == 0 || !oh_demand_any(shard)) {
+        for (uint32_t at = 0; at < count; at++)
+            promised[at] = OH_NONE;
+        return;
+    }
+    for (uint32_t at = 0; at < count; at++)
+        known[at] = skus[at] < limit ? skus[at] : 0;
+    oh_promised_find_many(shard, known, count, promised);
 }
 
 void oh_read_cells_available(const oh_shard_t *shard, const uint32_t *skus,
                              const uint32_t *ordinals, uint64_t count, int64_t *available)
 {
     uint32_t limit = oh_sku_limit(shard);
+    uint32_t promised[BLOCK];
     for (uint64_t at = 0; at < count; at++) {
+        if (at % BLOCK == 0)
+            promised_block(shard, skus + at, count - at < BLOCK ? (uint32_t)(count - at) : BLOCK,
+                           limit, promised);
         if (at + 2 * AHEAD < count && skus[at + 2 * AHEAD] < limit)
             __builtin_prefetch(oh_sku_at(shard->store, skus[at + 2 * AHEAD]));
         if (at + AHEAD < count && skus[at + AHEAD] < limit)
@@ -224,6 +352,7 @@ void oh_read_cells_available(const oh_shard_t *shard, const uint32_t *skus,
         if (skus[at] >= limit || ordinals[at] >= shard->ordinal_count)
             continue;
         oh_item_t item = item_of(shard, skus[at]);
+        item.promised = promised[at % BLOCK];
         available[at] = oh_read_cell_available(&item, shard->slot_of[ordinals[at]]);
     }
 }
