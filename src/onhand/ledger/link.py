@@ -15,6 +15,7 @@ from psycopg.types.numeric import Int8Dumper
 from sqlalchemy import exc
 
 from onhand.errors import CommitFailed, CommitUnknown
+from onhand.ledger.deadline import Deadline
 from onhand.ledger.engine import unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ CACHE_KIB: Final = 64 << 10
 """SQLite's memory for pages of the writer; answers are looked up all over their index."""
 STATEMENT_TIMEOUT_MS: Final = 5_000
 LOCK_TIMEOUT_MS: Final = 4_000
+ANSWER_S_MAX: Final = 8.0
+"""How long PostgreSQL may leave a statement, or all those sent at once, without an answer."""
 IDLE_TIMEOUT_MS: Final = 10_000
 """After this long PostgreSQL ends a transaction whose writer has stopped in the middle of it, so
 that the next writer does not wait for it for ever."""
@@ -177,6 +180,7 @@ class PostgresLink:
             ("idle_in_transaction_session_timeout", IDLE_TIMEOUT_MS),
         ):
             connection.execute(f"SET {name} = {value_ms}")
+        self._deadline = Deadline(connection.fileno(), ANSWER_S_MAX)
 
     @property
     def is_broken(self) -> bool:
@@ -185,7 +189,8 @@ class PostgresLink:
 
     def select(self, statement: Statement) -> Rows:
         """Read outside of any transaction."""
-        return self._connection.execute(*statement, prepare=True).fetchall()
+        with self._deadline.running():
+            return self._connection.execute(*statement, prepare=True).fetchall()
 
     def write(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
         """Begin a transaction and run all of it; answer what ``fence`` returned.
@@ -193,7 +198,7 @@ class PostgresLink:
         Fenced off, the rest is written as well and has to be rolled back.
         """
         execute = self._connection.execute
-        with self._connection.pipeline():
+        with self._deadline.running(), self._connection.pipeline():
             execute("BEGIN")
             answer = execute(*fence, prepare=True)
             for text, parameters in statements:
@@ -203,7 +208,8 @@ class PostgresLink:
     def commit(self) -> None:
         """Make the transaction durable."""
         try:
-            status = self._connection.execute("COMMIT").statusmessage
+            with self._deadline.running():
+                status = self._connection.execute("COMMIT").statusmessage
         except psycopg.Error as error:
             if not self.is_broken:
                 raise failed(self._place, error) from error
@@ -216,9 +222,10 @@ class PostgresLink:
     def rollback(self) -> None:
         """Undo the transaction, if there is one."""
         if not self.is_broken:
-            with contextlib.suppress(psycopg.Error):
+            with contextlib.suppress(psycopg.Error), self._deadline.running():
                 self._connection.rollback()
 
     def close(self) -> None:
         """Close it."""
+        self._deadline.close()
         self._connection.close()

@@ -1,0 +1,447 @@
+"""The order store on SQLite and on PostgreSQL: what is committed is read back, paged, pruned."""
+
+import contextlib
+import threading
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from onhand.errors import InvalidInput, WriterFenced
+from onhand.ledger import OrderReads, OrderStore, SetupStore, bulk, open_ledger, rows, schema
+from onhand.ledger.migrate import MIGRATIONS
+from onhand.ledger.order_store import DAY_US, KEEP_US
+from onhand.ledger.rows import Commit, HoldRow, OrderRow
+from tests.order_rows import answer, batch, event, hold, key, ledger_event, order, task
+
+NOW_US = 100 * DAY_US
+
+
+def numbers(pending):
+    return [each.number for each in pending]
+
+
+def count(ledger, table):
+    with ledger.read() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("row", "table"),
+    [
+        (rows.HoldRow, schema.hold),
+        (rows.OrderRow, schema.orders),
+        (rows.TaskRow, schema.task),
+        (rows.AnswerRow, schema.answer),
+        (rows.LedgerEventRow, schema.ledger_event),
+    ],
+)
+def test_rows_are_shaped_as_their_tables(row, table):
+    """A row's fields are its table's columns, the key first."""
+    assert row._fields == tuple(column.name for column in table.columns)
+    assert row._fields[:1] == tuple(column.name for column in table.primary_key)
+
+
+def test_everything_committed_is_read_back(store):
+    """Each kind of row comes back as it was handed over."""
+    store.commit(batch(1))
+    assert store.hold("h000003") == hold(3)
+    assert store.order("o000003") == order(3)
+    assert store.order("o000003").is_open is True
+    assert store.order_of_task("t000004") == order(4)
+    assert store.answers([key(3), key(99)]) == {key(3): answer(3)}
+    assert list(store.load_ledger_events(0)) == [ledger_event(1)]
+    assert store.last_sequence() == 1
+    assert store.claim_offsets() == {0: 1}
+    assert [each[1:] for each in store.pending_events(9)] == [event(3), event(4), event(5)]
+    assert (store.hold("?"), store.order("?"), store.order_of_task("?")) == (None, None, None)
+
+
+def test_odd_text_and_bytes_survive(store):
+    """Ids, customers and documents of any characters, and empty ones, come back unchanged."""
+    odd = 'é"\\,{}\x1e\u2028😀 NULL'
+    document = odd.encode()
+    made = OrderRow(odd, "open", odd, -1, 2**62, False, document)
+    none = OrderRow("none", "open", None, 0, 0, True, b"")
+    refused = answer(1, refused=True)
+    store.commit(Commit(orders=[made, none], answers=[refused], events=[event(1)]))
+    assert store.load_orders([odd, "none"]) == {odd: made, "none": none}
+    assert store.orders(customer=odd).rows == [made]
+    found = store.answers([refused.key])[refused.key]
+    assert found == refused
+    assert found.refused is True
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 63, 255, 256, 257, 700])
+def test_batches_of_every_size_are_whole(store, size):
+    """However rows divide into statements, all are written and then replaced."""
+    store.commit(batch(1, size))
+    assert len(list(store.load_open())) == 2 * size
+    numbers_ = range(size, 2 * size)
+    store.commit(Commit(holds=[hold(each, "released") for each in numbers_]))
+    ids = [f"h{each:06d}" for each in numbers_]
+    found = store.load_holds(ids)
+    assert {each.status for each in found.values()} == {"released"}
+    assert sorted(found) == ids
+    assert len(store.answers([key(each) for each in (*numbers_, -1)])) == size
+
+
+def test_last_of_several_rows_of_one_key_counts(store):
+    """A batch may name a row more than once; what it says last is written."""
+    store.commit(Commit(holds=[hold(1), hold(2), hold(1, "released")]))
+    assert store.hold("h000001").status == "released"
+    assert store.hold("h000002").status == "active"
+
+
+def test_no_key_is_looked_up_for_nothing(store):
+    """Asking for no keys answers with nothing."""
+    assert store.answers([]) == {}
+    assert store.load_orders([]) == {}
+
+
+def test_many_keys_are_looked_up_at_once(store):
+    """More keys than a statement takes are all found."""
+    store.commit(Commit(answers=[answer(each) for each in range(2_500)]))
+    found = store.answers([key(each) for each in range(2_600)])
+    assert len(found) == 2_500
+    assert found[key(2_499)] == answer(2_499)
+
+
+def test_empty_commit_changes_nothing(store):
+    """A commit without rows is none at all."""
+    assert Commit().is_empty
+    assert not batch(1).is_empty
+    assert not Commit(ledger_published=1).is_empty
+    store.commit(Commit())
+    assert store.statistics().position.commit_number == 0
+
+
+def test_what_is_open_is_loaded(store):
+    """Active holds and open orders are loaded, finished ones are not."""
+    store.commit(
+        Commit(
+            holds=[hold(1), hold(2, "released")],
+            orders=[order(1), order(2, status="fulfilled", is_open=False)],
+        )
+    )
+    assert list(store.load_open()) == [hold(1), order(1)]
+    assert [type(row) for row in store.load_open()] == [HoldRow, OrderRow]
+
+
+def test_loading_what_is_open_sees_one_moment(store):
+    """Rows committed while a load runs are not half in it."""
+    store.commit(Commit(holds=[hold(each) for each in range(10)]))
+    with contextlib.closing(store.load_open()) as loading:
+        seen = [next(loading)]
+        store.commit(Commit(holds=[hold(99)], orders=[order(1)]))
+        seen += loading
+    assert {row.id for row in seen} == {f"h{each:06d}" for each in range(10)}
+
+
+def test_partial_indexes_are_used_for_loading(store, ledger):
+    """What is open is found without reading what is finished."""
+    store.commit(batch(1))
+    is_embedded = ledger.engine.dialect.name == "sqlite"
+    with ledger.read() as connection:
+        if not is_embedded:
+            # A table this small is cheaper to read whole.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        for query, index in (
+            ("SELECT * FROM hold WHERE status = 'active'", "ix_hold_active"),
+            ("SELECT * FROM orders WHERE is_open", "ix_orders_open"),
+        ):
+            explain = "EXPLAIN QUERY PLAN" if is_embedded else "EXPLAIN"
+            plan = connection.exec_driver_sql(f"{explain} {query}").all()
+            assert index in str(plan)
+
+
+def test_orders_of_tasks_are_loaded_by_task(store):
+    """Each task leads to its order, two tasks of one order to the same."""
+    store.commit(Commit(orders=[order(1), order(2)], tasks=[task(1, 1), task(2, 1), task(3, 2)]))
+    found = store.order_of_tasks(["t000001", "t000002", "t000003", "?"])
+    assert found == {"t000001": order(1), "t000002": order(1), "t000003": order(2)}
+
+
+def test_claim_offsets_are_kept_by_partition(store):
+    """Each partition keeps its newest offset."""
+    store.commit(Commit(claim_offsets={0: 5, 3: 1}))
+    store.commit(Commit(claim_offsets={3: 9}))
+    assert store.claim_offsets() == {0: 5, 3: 9}
+
+
+def test_ledger_events_leave_no_gap(store):
+    """A sequence that is not the next one is refused before anything is written."""
+    store.commit(Commit(ledger_events=[ledger_event(1), ledger_event(2)]))
+    for wrong in ([ledger_event(2)], [ledger_event(4)], [ledger_event(3), ledger_event(5)]):
+        with pytest.raises(ValueError, match=r"where 3 is due|where 4 is due"):
+            store.commit(Commit(ledger_events=wrong, holds=[hold(1)]))
+    assert store.hold("h000001") is None
+    assert [each.sequence for each in store.load_ledger_events(1)] == [2]
+    assert store.last_sequence() == 2
+
+
+def test_events_are_numbered_without_gaps(store, make_store):
+    """Numbers go on over commits and writers, and reading may begin within a commit."""
+    store.commit(Commit(events=[event(each) for each in range(5)]))
+    other = make_store()
+    other.take_over("other", 2)
+    other.commit(Commit(events=[event(5), event(6)]))
+    pending = other.pending_events(100)
+    assert numbers(pending) == [1, 2, 3, 4, 5, 6, 7]
+    assert [each.key for each in pending] == [f"o{each}" for each in range(7)]
+    assert numbers(other.pending_events(2)) == [1, 2]
+    other.mark_published(events=3)
+    assert numbers(other.pending_events(3)) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("way", ["commit", "own"])
+def test_published_events_are_dropped(store, ledger, way):
+    """Once published, events are neither read again nor kept; a position never goes back."""
+
+    def publish(**positions):
+        if way == "own":
+            store.mark_published(**positions)
+        else:
+            renamed = {"ledger_events": "ledger_published", "events": "events_published"}
+            store.commit(Commit(**{renamed[name]: each for name, each in positions.items()}))
+
+    for number in (1, 2, 3):
+        store.commit(batch(number))
+    publish(events=4, ledger_events=2)
+    assert numbers(store.pending_events(9)) == [5, 6, 7, 8, 9]
+    assert [each.sequence for each in store.pending_ledger_events(9)] == [3]
+    assert count(ledger, schema.order_event) == 2
+    publish(events=2, ledger_events=1)
+    assert numbers(store.pending_events(1)) == [5]
+    publish(events=9, ledger_events=3)
+    assert store.pending_events(9) == []
+    assert store.pending_ledger_events(9) == []
+    assert count(ledger, schema.order_event) == 0
+    assert len(list(store.load_ledger_events(0))) == 3
+    store.commit(Commit(events=[event(1)]))
+    assert numbers(store.pending_events(9)) == [10]
+
+
+def test_nothing_beyond_the_newest_is_published(store):
+    """A position that was never written is not taken."""
+    store.commit(batch(1))
+    with pytest.raises(ValueError, match="beyond the newest"):
+        store.commit(Commit(events_published=4))
+    with pytest.raises(ValueError, match="beyond the newest"):
+        store.commit(Commit(ledger_published=2))
+    store.mark_published(events=4, ledger_events=2)
+    assert len(store.pending_events(9)) == 3
+    assert len(store.pending_ledger_events(9)) == 1
+
+
+def test_commit_needs_a_writer(make_store):
+    """A store that has not taken over writes nothing."""
+    store = make_store()
+    with pytest.raises(ValueError, match="take_over comes before"):
+        store.commit(batch(1))
+    with pytest.raises(ValueError, match="no commit is of unknown outcome"):
+        store.settle()
+
+
+def test_who_was_overtaken_changes_nothing(make_store, ledger):
+    """With two writers on one ledger the older one's commits are refused, now and later."""
+    old, new = make_store(), make_store()
+    first = old.take_over("old", 1)
+    old.commit(batch(1))
+    assert new.take_over("new", 2) == first + 1
+    with pytest.raises(WriterFenced, match="another order writer has taken over"):
+        old.commit(batch(2))
+    new.commit(batch(2))
+    with pytest.raises(WriterFenced):
+        old.commit(Commit(holds=[hold(1, "released")]))
+    assert new.claim_offsets() == {0: 2}
+    assert len(list(new.load_open())) == 12
+    with ledger.read() as connection:
+        assert connection.execute(sa.select(schema.writer.c.owner)).scalar_one() == "new"
+    assert old.take_over("old", 3) == first + 2
+    old.commit(batch(3))
+    with pytest.raises(WriterFenced):
+        new.commit(batch(3))
+
+
+def test_of_many_that_commit_at_once_one_is_the_writer(make_store):
+    """However take-overs and commits interleave, each commit is whole and none is lost."""
+    written = []
+    lock = threading.Lock()
+
+    def run(name):
+        store = make_store()
+        store.take_over(name, 1)
+        try:
+            for number in range(50):
+                store.commit(Commit(holds=[HoldRow(f"{name}-{number}", "active", 1, b"{}")]))
+                with lock:
+                    written.append(f"{name}-{number}")
+        except WriterFenced:
+            pass
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reader = make_store()
+    assert {row.id for row in reader.load_open()} == set(written)
+    assert any(row.endswith("-49") for row in written)
+
+
+def test_orders_are_paged_newest_first(store):
+    """Pages follow each other without gap or repetition, ties included."""
+    store.commit(Commit(orders=[order(each, created_us=each // 3) for each in range(20)]))
+    seen, cursor = [], None
+    while True:
+        page = store.orders(cursor=cursor, limit=3)
+        seen += page.rows
+        cursor = page.next
+        if cursor is None:
+            break
+    assert [row.id for row in seen] == [f"o{each:06d}" for each in reversed(range(20))]
+
+
+def test_orders_are_chosen_by_customer_and_status(store):
+    """A list holds a customer's orders, those of a status, or both, in the same order."""
+    statuses = ("open", "fulfilled", "cancelled", "partially_fulfilled")
+    made = [order(each, status=statuses[each % 4], customer="ab"[each % 2]) for each in range(16)]
+    store.commit(Commit(orders=made))
+    newest = made[::-1]
+    assert store.orders().rows == newest
+    assert store.orders(customer="a").rows == [row for row in newest if row.customer == "a"]
+    assert store.orders(status="fulfilled").rows == [r for r in newest if r.status == "fulfilled"]
+    both = store.orders(customer="a", status="cancelled", limit=2)
+    expected = [r for r in newest if (r.customer, r.status) == ("a", "cancelled")]
+    assert both.rows == expected[:2]
+    rest = store.orders(customer="a", status="cancelled", cursor=both.next)
+    assert (rest.rows, rest.next) == (expected[2:], None)
+
+
+def test_pages_stay_while_orders_are_added(store):
+    """Orders made between two pages move nothing from one page to another."""
+    store.commit(Commit(orders=[order(each) for each in range(10)]))
+    first = store.orders(limit=4)
+    store.commit(Commit(orders=[order(each) for each in range(10, 30)]))
+    second = store.orders(limit=10, cursor=first.next)
+    assert [row.created_us for row in first.rows + second.rows] == list(reversed(range(10)))
+
+
+def test_tasks_are_paged_by_due_time_with_their_orders(store):
+    """A location's tasks come by due time, of one status or of all, with every order once."""
+    made = [task(each, each % 3, due_us=100 - each // 2) for each in range(10)]
+    done = [task(each, 0, status="done", due_us=98) for each in (20, 21)]
+    elsewhere = [task(30, 1, location="other", due_us=0)]
+    store.commit(Commit(tasks=made + done + elsewhere, orders=[order(each) for each in range(3)]))
+    expected = sorted(made, key=lambda row: (row.due_us, row.id))
+    page = store.tasks("store", "open", limit=4)
+    assert page.tasks == expected[:4]
+    assert page.documents == {
+        row.order_id: order(int(row.order_id[1:])).document for row in expected[:4]
+    }
+    store.commit(Commit(tasks=[task(40, 0, due_us=1)]))
+    assert store.tasks("store", "open", cursor=page.next).tasks == expected[4:]
+    every = store.tasks("store")
+    assert every.next is None
+    by_due = sorted([*made, *done, task(40, 0, due_us=1)], key=lambda row: (row.due_us, row.id))
+    assert every.tasks == by_due
+    assert store.tasks("nowhere") == rows.TaskPage([], {}, None)
+
+
+@pytest.mark.parametrize("cursor", ["", "?", "é", "AAAA", "kwECAw", "x" * 5])
+def test_wrong_cursor_is_refused(store, cursor):
+    """A cursor that is none of ours names the field."""
+    for ask in (store.orders, lambda **given: store.tasks("store", **given)):
+        with pytest.raises(InvalidInput) as caught:
+            ask(cursor=cursor)
+        assert caught.value.errors[0].pointer == "/cursor"
+
+
+def test_pruning_is_bounded_and_keeps_what_counts(make_store, ledger):
+    """Old rows go a few at a time; young, active, unapplied and unpublished ones stay."""
+    store = make_store()
+    store.take_over("test", 1)
+    old_us = NOW_US - KEEP_US - 1
+    store.commit(
+        Commit(
+            holds=[
+                *[hold(each, "expired", old_us) for each in range(25)],
+                hold(100, "active", old_us),
+                hold(101, "expired", NOW_US - KEEP_US),
+            ],
+            answers=[
+                *[answer(each, created_us=old_us) for each in range(5)],
+                answer(100, created_us=NOW_US - KEEP_US),
+            ],
+            orders=[order(1, status="fulfilled", created_us=0, is_open=False)],
+            ledger_events=[ledger_event(each, old_us) for each in range(1, 9)],
+        )
+    )
+    store.mark_published(ledger_events=5)
+    gone = store.prune(NOW_US, applied_sequence=7, row_count_max=10)
+    assert (gone.holds, gone.answers, gone.ledger_events) == (10, 5, 5)
+    while store.prune(NOW_US, applied_sequence=7, row_count_max=10).total:
+        pass
+    assert set(store.load_holds([f"h{each:06d}" for each in (0, 24, 100, 101)])) == {
+        "h000100",
+        "h000101",
+    }
+    assert count(ledger, schema.hold) == 2
+    assert list(store.answers([key(each) for each in (0, 4, 100)])) == [key(100)]
+    assert [each.sequence for each in store.load_ledger_events(0)] == [6, 7, 8]
+    assert store.order("o000001") is not None
+    assert store.last_sequence() == 8
+
+
+def test_how_long_rows_are_kept_can_be_told(make_store):
+    """Each kind of row has a time of its own."""
+    store = make_store(answers_keep_us=10, holds_keep_us=20, ledger_events_keep_us=30)
+    store.take_over("test", 1)
+    store.commit(
+        Commit(holds=[hold(1, "expired", 0)], answers=[answer(1)], ledger_events=[ledger_event(1)])
+    )
+    store.mark_published(ledger_events=1)
+    assert store.prune(10, 1).total == 0
+    assert store.prune(11, 1) == rows.Pruned(answers=1)
+    assert store.prune(21, 1) == rows.Pruned(holds=1)
+    assert store.prune(31, 1) == rows.Pruned(ledger_events=1)
+
+
+def test_other_processes_read_what_is_committed(settings, store):
+    """A read on a ledger opened anew sees a commit as soon as it has returned."""
+    with contextlib.closing(open_ledger(settings)) as other:
+        reads = OrderReads(other)
+        assert reads.hold("h000003") is None
+        store.commit(batch(1))
+        assert reads.hold("h000003") == hold(3)
+
+
+def test_ledger_of_the_previous_version_is_migrated(settings):
+    """A ledger without orders keeps its set-up and gets the new tables."""
+    with contextlib.closing(open_ledger(settings)) as ledger:
+        with ledger.write() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0001")
+        SetupStore(ledger).put_skus([])
+        version = SetupStore(ledger).setup_version()
+        with ledger.read() as connection:
+            assert not sa.inspect(connection).has_table("hold")
+    with contextlib.closing(open_ledger(settings)) as ledger:
+        assert SetupStore(ledger).setup_version() == version > 0
+        store = OrderStore(ledger)
+        store.take_over("test", 1)
+        store.commit(batch(1))
+        assert store.order("o000003") == order(3)
+        store.close()
+
+
+def test_statements_of_one_size_are_compiled_once():
+    """A batch of a size seen before is written by the very same statement."""
+    made = [list(bulk.upserts("sqlite", schema.hold, [hold(n) for n in range(7)])) for _ in "ab"]
+    assert [text for text, _ in made[0]] == [text for text, _ in made[1]]
+    assert all(a is b for (a, _), (b, _) in zip(*made, strict=True))
+    assert [len(parameters) for _, parameters in made[0]] == [16, 4, 4, 4]
