@@ -33,6 +33,9 @@ NATIVE := build/native-$(MODE).stamp
 # Directories count as well: their time tells that a file was added or removed.
 NATIVE_SOURCES := $(shell find native \( -type d -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) 2>/dev/null)
 ARGS ?=
+# What failed is said once more at the very end, where one looks.
+REPORT := --junitxml=build/tests.xml
+FAILURES := $(BIN)/python ci/failures.py build/tests.xml
 
 # The sanitizers' library must be the first that a process loads; Python itself leaks on purpose.
 ifeq ($(MODE),sanitize)
@@ -49,14 +52,14 @@ build: $(NATIVE)
 dev: $(VENV)/dev.stamp build
 
 test: dev
-	$(RUN) $(PYTEST) -m "not slow" $(ARGS)
+	$(RUN) $(PYTEST) -m "not slow" $(REPORT) $(ARGS) || $(FAILURES)
 
 # Slow tests, and those whose services a run may replace by real ones (ONHAND_TEST_KAFKA=HOST:PORT).
 test-slow: dev
-	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(ARGS)
+	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(REPORT) $(ARGS) || $(FAILURES)
 
 test-all: dev
-	$(RUN) $(PYTEST) -o timeout=900 $(ARGS)
+	$(RUN) $(PYTEST) -o timeout=900 $(REPORT) $(ARGS) || $(FAILURES)
 
 demo: build
 	$(BIN)/onhand demo $(ARGS)
