@@ -100,6 +100,7 @@ cdef class Search:
     cdef oh_answer_t answer
     cdef oh_request_t request
     cdef type part
+    cdef bint busy               # making an answer may let other threads run
 
     def __cinit__(self, type part not None):
         if not issubclass(part, tuple):
@@ -134,6 +135,8 @@ cdef class Search:
         require(1 <= options_max <= OH_SOURCE_OPTIONS_MAX, "options_max is 1 to 64")
         if places == 0:
             return [], (0, -1, True, 0)
+        if self.busy:
+            raise RuntimeError("a Search serves one thread at a time")
         self.request.quantity = &quantities[0]
         self.request.available = &available[0, 0]
         self.request.distance_km = &distance_km[0]
@@ -146,7 +149,11 @@ cdef class Search:
         self.request.allow_partial = allow_partial
         self.request.options_max = <uint32_t> options_max
         self.request.work_max = work_max
-        return self.run()
+        self.busy = True
+        try:
+            return self.run()
+        finally:
+            self.busy = False
 
     cdef tuple run(self):
         cdef uint32_t at

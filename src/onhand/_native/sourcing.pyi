@@ -1,4 +1,4 @@
-"""The search for the places that serve a request; the Python face is ``onhand.sourcing.nearest``."""
+"""Which places serve a request; the Python face is ``onhand.sourcing.nearest``."""
 
 from typing import Any, TypeAlias, final
 
@@ -38,5 +38,6 @@ class Search:
         """List (parts, distance_km, cost, short, key), best first, and what was found out.
 
         One more than ``options_max`` may be listed, to compare the last one with. The bound
-        ``work_max`` counts words of bit sets. Raises ValueError for what breaks a rule.
+        ``work_max`` counts words of bit sets. Raises ValueError for what breaks a rule, and
+        RuntimeError when another thread is at work here.
         """

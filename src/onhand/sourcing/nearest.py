@@ -22,9 +22,9 @@ WHAT IS BEST POSSIBLE, AND WHAT IS NOT:
 - Several places, up to 4 packages and 64 items: exact by search, quantities split over places
   included, as long as the search ends within its bound on work. The packages are then the fewest
   there can be, and the options the best of all in the order above.
-- The bound is ``work_max`` until a first way is found, which proves the fewest packages, and a tenth
-  of it from there on, for their order. When that tenth runs out, the number of packages still is
-  the fewest, and the options are the best of those met: not proven the best.
+- The bound is ``work_max`` until a first way is found, which proves the fewest packages, and a
+  tenth of it from there on, for their order. When that tenth runs out, the number of packages
+  still is the fewest, and the options are the best of those met: not proven the best.
 - When ``work_max`` runs out before a way is found, and beyond 4 packages or 64 items, one option is
   made greedily: the place that adds the largest share of what is missing, items counting alike,
   again and again; then places that turned out superfluous are dropped, the worst ranked first. It
