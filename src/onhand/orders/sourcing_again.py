@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from onhand.model.commands import OrderPolicy
 from onhand.model.orders import Allocation, HistoryEntry, summed
+from onhand.orders.backorders import wait
 from onhand.orders.placing import Wanted, place
 from onhand.orders.progress import note, tell_allocation
 
@@ -42,8 +43,12 @@ def source_again(desk: Desk, order: Order, lost: Sequence[Lost], now_us: int) ->
     if movable:
         left += place_elsewhere(desk, order, movable, now_us)
     given_up = {each.allocation.line: each.allocation for each in lost}
-    for each in _merged(left):
-        _report(desk, order, each, given_up[each.line], now_us)
+    waiting, given_up_for_good = _parted(order, _merged(left))
+    for each in _backorder(desk, order, waiting, now_us):
+        _tell(desk, order, each, "backordered", units=each.quantity, now_us=now_us)
+    for wanted in given_up_for_good:
+        allocation = given_up[wanted.line]
+        _tell(desk, order, allocation, "cancelled", units=wanted.quantity, now_us=now_us)
 
 
 def place_elsewhere(desk: Desk, order: Order, lost: Sequence[Lost], now_us: int) -> list[Wanted]:
@@ -59,32 +64,31 @@ def place_elsewhere(desk: Desk, order: Order, lost: Sequence[Lost], now_us: int)
     policy = OrderPolicy(allow_split=order.policy.allow_split, allow_partial=True)
     missing = place(desk, order, _units(lost), now_us, sourced=sourced, policy=policy, late=True)
     for each in order.allocations[before:]:
-        note(order, _entry("sourced_again", each, each.quantity, now_us))
-        tell_allocation(desk, order, each, "sourced_again", now_us, quantity=each.quantity)
+        _tell(desk, order, each, "sourced_again", units=each.quantity, now_us=now_us)
     return [Wanted(each.line, each.sku, each.quantity) for each in missing]
 
 
-def _report(desk: Desk, order: Order, left: Wanted, given_up: Allocation, now_us: int) -> None:
-    """Let units wait for what comes, or say that the customer does not get them."""
-    what = "cancelled"
-    if _may_wait(order, left):
-        what = "backordered"
-        given_up = _backorder(order, left)
-    note(order, _entry(what, given_up, left.quantity, now_us))
-    tell_allocation(desk, order, given_up, what, now_us, quantity=left.quantity)
+def _parted(order: Order, left: list[Wanted]) -> tuple[list[Wanted], list[Wanted]]:
+    """Part units that may wait for what comes from those the customer does not get."""
+    waiting = [each for each in left if _may_wait(order, each)]
+    return waiting, [each for each in left if each not in waiting]
 
 
-def _backorder(order: Order, left: Wanted) -> Allocation:
-    allocation = Allocation(
-        id=order.next_id("a"),
-        line=left.line,
-        sku=left.sku,
-        location=order.location,
-        quantity=left.quantity,
-        stage="backordered",
-    )
-    order.allocations.append(allocation)
-    return allocation
+def _backorder(desk: Desk, order: Order, waiting: list[Wanted], now_us: int) -> list[Allocation]:
+    """Promise units from what is on its way; those that nothing covers wait without a day."""
+    before = len(order.allocations)
+    missing = wait(desk, order, waiting, now_us, freed={}) if waiting else []
+    for each in missing:
+        allocation = Allocation(
+            id=order.next_id("a"),
+            line=each.line,
+            sku=each.sku,
+            location=order.location,
+            quantity=each.quantity,
+            stage="backordered",
+        )
+        order.allocations.append(allocation)
+    return order.allocations[before:]
 
 
 def _may_move(desk: Desk, order: Order, allocation: Allocation) -> bool:
@@ -106,11 +110,15 @@ def _merged(wanted: Iterable[Wanted]) -> list[Wanted]:
     return [Wanted(line, sku, units) for (line, sku), units in totals.items()]
 
 
-def _entry(what: str, allocation: Allocation, units: int, now_us: int) -> HistoryEntry:
-    return HistoryEntry(
+def _tell(
+    desk: Desk, order: Order, allocation: Allocation, what: str, *, units: int, now_us: int
+) -> None:
+    entry = HistoryEntry(
         at_us=now_us,
         what=what,
         location=allocation.location,
         line=allocation.line,
         quantity=units,
     )
+    note(order, entry)
+    tell_allocation(desk, order, allocation, what, now_us, quantity=units)
