@@ -53,6 +53,11 @@ LATENCY_BOUNDS: Final = (
     5.0, 10.0, 60.0, 600.0,
 )  # fmt: skip
 
+COMMIT_BOUNDS: Final = (
+    1e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 7.5e-3, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+)  # fmt: skip
+BATCH_BOUNDS: Final = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
 
 class Metric(msgspec.Struct, frozen=True):
     """One metric: its name ends in its unit; names and labels are an interface."""
@@ -114,6 +119,60 @@ _METRICS: Final = (
     ),
     Metric("onhand_stream_clients", "gauge", "Clients that follow the stream of changes."),
     Metric("onhand_stream_events_total", "counter", "Changes sent to clients of the stream."),
+    Metric(
+        "onhand_ledger_commit_seconds",
+        "histogram",
+        "Time until a batch of decisions is on disk.",
+        bounds=COMMIT_BOUNDS,
+    ),
+    Metric(
+        "onhand_ledger_commit_commands",
+        "histogram",
+        "Commands that share a commit.",
+        bounds=BATCH_BOUNDS,
+    ),
+    Metric(
+        "onhand_reserve_seconds",
+        "histogram",
+        "Time until a command of the order layer is answered.",
+        ("command",),
+        LATENCY_BOUNDS,
+    ),
+    Metric(
+        "onhand_promise_seconds",
+        "histogram",
+        "Time to answer how an order could be fulfilled.",
+        bounds=READ_BOUNDS,
+    ),
+    Metric(
+        "onhand_order_commands_total",
+        "counter",
+        "Commands of the order layer: done, repeated, or the code of their refusal.",
+        ("command", "outcome"),
+    ),
+    Metric("onhand_reservations_open", "gauge", "Holds and orders that are open.", ("kind",)),
+    Metric(
+        "onhand_reservations_expired_total",
+        "counter",
+        "Holds and pickups whose time was over.",
+        ("kind",),
+    ),
+    Metric("onhand_shortfall_cells", "gauge", "Cells whose promises the shelf cannot keep."),
+    Metric("onhand_shortfall_units", "gauge", "Units promised that the shelf does not hold."),
+    Metric(
+        "onhand_shortfall_moved_units_total", "counter", "Units of a shortfall sourced elsewhere."
+    ),
+    Metric(
+        "onhand_shortfall_reported_units_total",
+        "counter",
+        "Units of a shortfall that were backordered, cancelled or left to people.",
+    ),
+    Metric("onhand_outbox_pending", "gauge", "Committed events not in the log yet.", ("topic",)),
+    Metric("onhand_handovers_in_flight", "gauge", "Movements that supply has not applied yet."),
+    Metric("onhand_claims_total", "counter", "Claims of tills, by what they were.", ("outcome",)),
+    Metric(
+        "onhand_supply_age_seconds", "gauge", "How old the numbers are that promises are made by."
+    ),
 )
 REGISTRY: Final[dict[str, Metric]] = {metric.name: metric for metric in _METRICS}
 """What processes count in pages. What tables know themselves is added when metrics are asked for;

@@ -41,6 +41,7 @@ class RejectCode(StrEnum):
     COUNT_TOO_OLD = "count_too_old"
     IDS_FORGOTTEN = "ids_forgotten"
     COUNTS_FORGOTTEN = "counts_forgotten"
+    UNDECIDED = "undecided"
 
 
 MEANINGS: dict[RejectCode, str] = {
@@ -71,6 +72,7 @@ MEANINGS: dict[RejectCode, str] = {
     RejectCode.COUNT_TOO_OLD: "The count occurred longer before its append time than count_window.",
     RejectCode.IDS_FORGOTTEN: "The event is older than the ids that are remembered.",
     RejectCode.COUNTS_FORGOTTEN: "The count is older than the movements that are remembered.",
+    RejectCode.UNDECIDED: "The claim could not be settled, by a fault of the order layer's.",
 }
 """One line for each code, for the reference and for people."""
 

@@ -1,0 +1,90 @@
+"""What the order writer counts."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from onhand.writer.answer import code_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onhand._native.metrics import Counter, Histogram
+    from onhand.metrics import Page
+    from onhand.orders.book import Book
+    from onhand.writer.outbox import Outbox
+    from onhand.writer.supply_watch import SupplyWatch
+    from onhand.writer.waiting import Waiting
+
+
+class WriterMetrics:
+    """Counters of one order writer.
+
+    Parameters
+    ----------
+    page
+        The process's page of shared counters.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._commit_seconds = page.histogram("onhand_ledger_commit_seconds")
+        self._commit_commands = page.histogram("onhand_ledger_commit_commands")
+        self.holds_expired = page.counter("onhand_reservations_expired_total", "hold")
+        self.pickups_expired = page.counter("onhand_reservations_expired_total", "pickup")
+        self.moved_units = page.counter("onhand_shortfall_moved_units_total")
+        self.reported_units = page.counter("onhand_shortfall_reported_units_total")
+        self._holds_open = page.gauge("onhand_reservations_open", "hold")
+        self._orders_open = page.gauge("onhand_reservations_open", "order")
+        self._in_flight = page.gauge("onhand_handovers_in_flight")
+        self._supply_age = page.gauge("onhand_supply_age_seconds")
+        self._shortfall_cells = page.gauge("onhand_shortfall_cells")
+        self._shortfall_units = page.gauge("onhand_shortfall_units")
+        self._pending = {
+            topic: page.gauge("onhand_outbox_pending", topic)
+            for topic in ("orders.events", "stock.ledger")
+        }
+        self._seconds: dict[str, Histogram] = {}
+        self._outcomes: dict[tuple[str, str], Counter] = {}
+
+    def count_commit(self, seconds: float, command_count: int) -> None:
+        """Count a commit that is on disk, and the commands that shared it."""
+        self._commit_seconds.observe(seconds)
+        self._commit_commands.observe(command_count)
+
+    def count_answers(self, answered: Sequence[Waiting]) -> None:
+        """Count commands by what they were answered, and how long that took."""
+        now_s = perf_counter()
+        for each in answered:
+            what = each.asked.what
+            seconds = self._seconds.get(what)
+            if seconds is None:
+                seconds = self._seconds[what] = self._page.histogram("onhand_reserve_seconds", what)
+            seconds.observe(now_s - each.since_s)
+            outcome = each.outcome
+            if outcome not in ("done", "repeated") and each.answer is not None:
+                outcome = code_of(each.answer)
+            counter = self._outcomes.get((what, outcome))
+            if counter is None:
+                counter = self._page.counter("onhand_order_commands_total", what, outcome)
+                self._outcomes[what, outcome] = counter
+            counter.add()
+
+    def count_claim(self, outcome: str) -> None:
+        """Count a claim by what it turned out to be."""
+        self._page.counter("onhand_claims_total", outcome).add()
+
+    def measure(self, book: Book, supply: SupplyWatch, outbox: Outbox) -> None:
+        """Note what there is now."""
+        self._holds_open.set(len(book.holds))
+        self._orders_open.set(len(book.orders))
+        self._in_flight.set(len(book.handovers))
+        self._supply_age.set(supply.age_us / 1e6)
+        for topic, count in outbox.pending().items():
+            self._pending[topic].set(count)
+
+    def measure_shortfalls(self, cell_count: int, unit_count: int) -> None:
+        """Note what is promised beyond what is there."""
+        self._shortfall_cells.set(cell_count)
+        self._shortfall_units.set(unit_count)

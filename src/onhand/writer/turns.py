@@ -1,0 +1,225 @@
+"""The turns of the order writer: what is due, what is asked, one commit, the answers.
+
+What supply has done and what is due by itself comes before any new promise; its changes share the
+commit of the commands. A commit that was not made is undone; while nobody knows whether it was,
+nothing is decided.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Final
+
+from onhand.errors import CommitUnknown, LedgerUnavailable
+from onhand.logging import get_logger
+from onhand.writer.answer import failed
+from onhand.writer.background import Background
+from onhand.writer.deciding import FAILED, Deciding
+from onhand.writer.supply_watch import SupplyWatch
+from onhand.writer.waiting import deliver, deliver_same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
+    from onhand.ledger.rows import Commit
+    from onhand.settings import Settings
+    from onhand.writer.answer import Answer
+    from onhand.writer.intake import Intake
+    from onhand.writer.metrics import WriterMetrics
+    from onhand.writer.outbox import Outbox
+    from onhand.writer.recovery import Opened
+    from onhand.writer.setup_watch import SetupWatch
+    from onhand.writer.waiting import Waiting
+
+log = get_logger(__name__)
+
+ANSWER_WAIT_S_MAX: Final = 5.0
+"""How long a decided command waits for a commit of unknown outcome before it is told so."""
+
+SETTLE_RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+PAUSE_S: Final = 0.5
+"""What is due by itself waits so long after a commit that failed; commands do not wait."""
+
+PRUNE_S: Final = 60.0
+"""Between looks for rows that were kept long enough, unless there were many."""
+
+GAUGES_S: Final = 0.25
+
+_UNSURE: Final = failed(
+    "ledger_unavailable",
+    "the ledger's database does not say whether a commit was made; nothing is decided meanwhile",
+)
+_UNDONE: Final = failed(
+    "ledger_unavailable", "the ledger's database failed before the command was written"
+)
+
+
+class Turns:
+    """Turn after turn, in the writer's thread.
+
+    Parameters
+    ----------
+    stopping
+        Once set, what waits is decided and then no turn comes any more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        opened: Opened,
+        intake: Intake,
+        *,
+        outbox: Outbox,
+        setup: SetupWatch,
+        metrics: WriterMetrics,
+        clock: Callable[[], int],
+        stopping: Event,
+    ) -> None:
+        self._desk = opened.desk
+        self._store = opened.store
+        self._stock = opened.stock
+        self._intake = intake
+        self._outbox = outbox
+        self._setup = setup
+        self._metrics = metrics
+        self._clock = clock
+        self._stopping = stopping
+        age_us_max = settings.max_supply_age_ms * 1_000
+        self._supply = SupplyWatch(opened.stock.reader, opened.desk.book, age_us_max)
+        self._background = Background(opened.desk, self._supply, metrics)
+        self._deciding = Deciding(opened.desk, opened.store)
+        self._in_hand: list[Waiting] = []
+        self._paused_until_s = 0.0
+        self._gauges_at_s = 0.0
+        self._prune_at_s = time.monotonic() + PRUNE_S
+        self.waits_for: str | None = None
+        """Why nothing is decided at the moment, if so."""
+
+    def run(self) -> None:
+        """Take turns until told to stop.
+
+        Raises
+        ------
+        WriterFenced
+            Another writer has taken over; nothing that was answered is lost.
+        """
+        while True:
+            waiting = self._in_hand = self._intake.take()
+            if self._stopping.is_set() and not waiting:
+                return
+            self._turn(waiting)
+            self._in_hand = []
+            if not waiting:
+                self._tidy()
+
+    def give_back(self) -> list[Waiting]:
+        """Return the commands of a turn that did not come to its end: nobody has answered them."""
+        in_hand, self._in_hand = self._in_hand, []
+        return in_hand
+
+    def _turn(self, waiting: list[Waiting]) -> None:
+        now_us, now_s = self._clock(), time.monotonic()
+        self._follow_setup(now_us)
+        self._background.step(now_us, now_s, is_paused=now_s < self._paused_until_s)
+        commit = None
+        try:
+            commit = self._deciding.decide(waiting, now_us, self._supply.stale())
+            self._outbox.add_marks(commit, now_s)
+            self._write(commit, waiting)
+        except CommitUnknown as error:
+            self._settle(commit, error)
+        except LedgerUnavailable as error:
+            log.warning("commit_failed", commands=len(waiting), error=str(error))
+            self._undo(failed("ledger_unavailable", str(error)))
+        self._stamp(now_us, now_s)
+
+    def _write(self, commit: Commit, waiting: list[Waiting]) -> None:
+        if not commit.is_empty:
+            begun_s = time.perf_counter()
+            self._store.commit(commit)
+            self._metrics.count_commit(time.perf_counter() - begun_s, len(waiting))
+        self._keep(commit)
+
+    def _keep(self, commit: Commit) -> None:
+        self._deciding.settle()
+        self._background.kept()
+        if not commit.is_empty:
+            self._outbox.committed(commit, self._store.statistics().position)
+        answered = self.give_back()
+        deliver(answered)
+        self._metrics.count_answers(answered)
+
+    def _undo(self, answer: Answer) -> None:
+        self._deciding.rollback()
+        self._background.undone()
+        self._paused_until_s = time.monotonic() + PAUSE_S
+        self._fail_in_hand(answer)
+
+    def _fail_in_hand(self, answer: Answer) -> None:
+        answered = self.give_back()
+        deliver_same(answered, answer, FAILED)
+        self._metrics.count_answers(answered)
+
+    # ---- a commit of unknown outcome ----
+
+    def _settle(self, commit: Commit | None, error: CommitUnknown) -> None:
+        """Decide nothing until the database has said what became of a commit."""
+        if commit is None:
+            raise AssertionError("Invariant: what is decided comes after what is settled")
+        log.error("commit_unknown", commands=len(self._in_hand), error=str(error))
+        self.waits_for = str(error)
+        self._intake.close(_UNSURE)
+        is_written = self._wait_settled()
+        if is_written is None:
+            return
+        log.info("commit_settled", is_written=is_written)
+        if is_written:
+            self._keep(commit)
+        else:
+            self._undo(_UNDONE)
+        self.waits_for = None
+        self._intake.open()
+
+    def _wait_settled(self) -> bool | None:
+        give_up_s = time.monotonic() + ANSWER_WAIT_S_MAX
+        for pause_s in chain(SETTLE_RETRY_S, repeat(SETTLE_RETRY_S[-1])):
+            try:
+                return self._store.settle()
+            except LedgerUnavailable as error:
+                self.waits_for = str(error)
+            if time.monotonic() >= give_up_s:
+                # What was decided may still come to be; its key tells whoever asks again.
+                self._fail_in_hand(_UNSURE)
+            if self._stopping.wait(pause_s):
+                break
+        return None
+
+    # ---- between ----
+
+    def _follow_setup(self, now_us: int) -> None:
+        setup = self._setup.take(self._desk.setup)
+        if setup is not None:
+            self._stock.reader.set_scopes(setup, now_us / 1e6)
+            self._desk.setup = setup
+
+    def _stamp(self, now_us: int, now_s: float) -> None:
+        if now_s < self._gauges_at_s:
+            return
+        self._gauges_at_s = now_s + GAUGES_S
+        position = self._store.statistics().position
+        self._stock.demand.stamp(heartbeat_us=now_us, commit_number=position.commit_number)
+        self._metrics.measure(self._desk.book, self._supply, self._outbox)
+
+    def _tidy(self) -> None:
+        """Drop some of what was kept long enough, while nobody waits."""
+        if time.monotonic() < self._prune_at_s:
+            return
+        again_s = PRUNE_S
+        try:
+            if self._store.prune(self._clock(), self._supply.ledger_sequence).total:
+                again_s = 1.0
+        except LedgerUnavailable as error:
+            log.warning("prune_failed", error=str(error))
+        self._prune_at_s = time.monotonic() + again_s
