@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from onhand.model.orders import Hold, Order, summed
+from onhand.orders.waiting import Waiting
 from onhand.orders.workload import Workload
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Book:
         """Ids of the orders that have a reservation in each cell, oldest first."""
         self.backordered: dict[str, dict[str, None]] = {}
         """Ids of the orders that wait for each SKU."""
+        self.waiting = Waiting()
+        """The same, by age and by the place that may serve them."""
         self.handovers: deque[Handover] = deque()
         """Not applied by supply yet, by sequence."""
         self.in_flight: dict[Cell, int] = {}
@@ -209,6 +212,7 @@ class Book:
         for order in orders:
             self.orders[order.id] = order
             self._index_order(order)
+            self.waiting.follow(None, order)
             for task in order.tasks:
                 self.workload.add(task.location, task.created_us)
             for cell, quantity in reserved_by(order).items():
@@ -339,6 +343,7 @@ class Book:
             if delta:
                 self.stock.reserve(sku, location, delta)
         self._swap_backorders(old, new)
+        self.waiting.follow(old, new)
         if old is not None:
             for cell in before:
                 _drop(self.allocated, cell, order_id)

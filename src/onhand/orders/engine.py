@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from onhand.orders import holds, ordering, tasks
+from onhand.orders import holds, ordering, promising, tasks
 from onhand.orders.desk import SYSTEM, Actor
 from onhand.orders.views import hold_view, order_view, task_view
 
@@ -67,6 +67,7 @@ DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any]]]] = {
         holds.extend(desk, asked.target, asked.body, now)
     ),
     "release_hold": lambda desk, asked, now: hold_view(holds.release(desk, asked.target, now)),
+    "promise": lambda desk, asked, now: promising.answer(desk, asked.body, now),
     "place_order": lambda desk, asked, now: order_view(
         ordering.place(desk, asked.body, asked.actor, now)
     ),

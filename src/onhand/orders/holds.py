@@ -8,6 +8,7 @@ import msgspec
 
 from onhand.model.orders import HeldLine, Hold, summed
 from onhand.model.setup import ALL
+from onhand.orders import backorders
 from onhand.orders.refusal import Refusal, refuse
 from onhand.orders.views import hold_view
 
@@ -30,6 +31,7 @@ def place(desk: Desk, body: PlaceHold, now_us: int) -> Hold:
         or group; ``too_many_open``.
     """
     desk.must_have_room()
+    backorders.settle(desk, dict.fromkeys(line.sku for line in body.lines), now_us)
     lines = _placed(desk, body.lines)
     hold = Hold(
         id=desk.ids.next("hold"),

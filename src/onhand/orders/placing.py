@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onhand.model.orders import Order
     from onhand.orders.book import Cell
     from onhand.orders.desk import Desk
-    from onhand.orders.ways import Way
+    from onhand.orders.ways import Way, Wish
 
 _NOTHING_FREED: Final[Mapping[Cell, int]] = {}
 
@@ -56,6 +56,7 @@ def place(
     sourced: int = 0,
     freed: Mapping[Cell, int] | None = None,
     policy: OrderPolicy | None = None,
+    only: str | None = None,
     late: bool = False,
 ) -> list[Missing]:
     """Add allocations and tasks for units of lines to a working copy of an order.
@@ -71,6 +72,8 @@ def place(
         Units by (sku, location) that a hold of this order reserves there: available to it.
     policy
         In the place of the order's own.
+    only
+        The one location that may ship them.
     late
         What no place can deliver by the time that the customer named is placed all the same.
 
@@ -85,18 +88,20 @@ def place(
         return []
     rules = policy or order.policy
     partial = rules.allow_partial or rules.allow_backorder
-    units = summed((each.sku, each.quantity) for each in left)
-    wish = wish_of(order, allow_split=rules.allow_split)
-    freed = _unput(desk, order, freed or _NOTHING_FREED)
-    ways = find_ways(desk, wish, units, now_us, freed=freed, partial=partial)
-    if not ways and late and order.deliver_by_us is not None:
-        wish = wish_of(order, allow_split=rules.allow_split, late=True)
-        ways = find_ways(desk, wish, units, now_us, freed=freed, partial=partial)
-    if ways:
-        add(order, left, ways[0], now_us, sourced=sourced)
-        return lacking(left, ways[0].short)
-    best = find_ways(desk, wish, units, now_us, freed=freed, partial=True)
-    return lacking(left, best[0].short if best else units)
+    wish = wish_of(order, allow_split=rules.allow_split, only=only)
+    how = _How(sourced, freed or _NOTHING_FREED, partial)
+    missing = _place(desk, order, left, now_us, wish=wish, how=how)
+    if not missing or not late or order.deliver_by_us is None:
+        return missing
+    wish = wish_of(order, allow_split=rules.allow_split, only=only, late=True)
+    if not partial:
+        return _place(desk, order, left, now_us, wish=wish, how=how)
+    rest = [Wanted(each.line, each.sku, each.quantity) for each in missing]
+    wanted_of = {each.line: each.wanted for each in missing}
+    return [
+        Missing(each.line, each.sku, wanted_of[each.line], wanted_of[each.line] - each.quantity)
+        for each in _place(desk, order, rest, now_us, wish=wish, how=how)
+    ]
 
 
 def add(
@@ -144,6 +149,40 @@ def lacking(wanted: Iterable[Wanted], short: Mapping[str, int]) -> list[Missing]
     return missing
 
 
+def unput(desk: Desk, order: Order, freed: Mapping[Cell, int]) -> Mapping[Cell, int]:
+    """Take what the copy has been given but does not reserve yet off what is available to it."""
+    if not order.allocations:
+        return freed
+    known = desk.book.orders.get(order.id)
+    before = reserved_by(known) if known is not None else {}
+    available = dict(freed)
+    for cell, units in reserved_by(order).items():
+        # What the copy has given up is not available again before it is put.
+        more = max(0, units - before.get(cell, 0))
+        if more:
+            available[cell] = available.get(cell, 0) - more
+    return available
+
+
+class _How(NamedTuple):
+    sourced: int
+    freed: Mapping[Cell, int]
+    partial: bool
+
+
+def _place(
+    desk: Desk, order: Order, wanted: list[Wanted], now_us: int, *, wish: Wish, how: _How
+) -> list[Missing]:
+    units = summed((each.sku, each.quantity) for each in wanted)
+    freed = unput(desk, order, how.freed)
+    ways = find_ways(desk, wish, units, now_us, freed=freed, partial=how.partial)
+    if ways:
+        add(order, wanted, ways[0], now_us, sourced=how.sourced)
+        return lacking(wanted, ways[0].short)
+    best = find_ways(desk, wish, units, now_us, freed=freed, partial=True)
+    return lacking(wanted, best[0].short if best else units)
+
+
 def _shared(wanted: Iterable[Wanted], parts: Iterable[Part]) -> list[tuple[str, Part]]:
     """Share a way's parts out: each to the lines of its SKU that still lack units, in order."""
     lines: dict[str, list[Wanted]] = {}
@@ -163,21 +202,6 @@ def _shared(wanted: Iterable[Wanted], parts: Iterable[Part]) -> list[tuple[str, 
             else:
                 waiting[0] = line._replace(quantity=line.quantity - taken)
     return shared
-
-
-def _unput(desk: Desk, order: Order, freed: Mapping[Cell, int]) -> Mapping[Cell, int]:
-    """Take what the copy has been given but does not reserve yet off what is available to it."""
-    if not order.allocations:
-        return freed
-    known = desk.book.orders.get(order.id)
-    before = reserved_by(known) if known is not None else {}
-    available = dict(freed)
-    for cell, units in reserved_by(order).items():
-        # What the copy has given up is not available again before it is put.
-        more = max(0, units - before.get(cell, 0))
-        if more:
-            available[cell] = available.get(cell, 0) - more
-    return available
 
 
 def _task_at(order: Order, location: str, due_us: int, now_us: int) -> Task:

@@ -6,7 +6,7 @@ decides is kept for the destinations asked about lately, what a clock decides fo
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,7 +35,7 @@ MINUTE_US: Final = 60 * 1_000_000
 NEVER_US: Final = 1 << 61
 """Later than anything, with room to add a transit to it."""
 
-_EPOCH_ORDINAL: Final = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 class Reach(NamedTuple):
@@ -214,8 +214,13 @@ def instant_us(moment: datetime) -> int:
 
 def start_of_day_us(location: Location, day: int) -> int:
     """Say when a day, counted from 1970-01-01, begins at a location."""
-    date = datetime.fromordinal(day + _EPOCH_ORDINAL)
-    return instant_us(date.replace(tzinfo=location.zone))
+    midnight = datetime.combine(date_of(day), time(), tzinfo=location.zone)
+    return instant_us(midnight)
+
+
+def date_of(day: int) -> date:
+    """Write a day, counted from 1970-01-01, as a date."""
+    return date.fromordinal(day + _EPOCH_ORDINAL)
 
 
 def _transit_us(distance_km: NDArray[np.float64], km_per_day: float) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -30,9 +31,9 @@ _NOTHING_FREED: Final[Mapping[Cell, int]] = {}
 class Wish(Struct, frozen=True, kw_only=True):
     """How goods are to reach the customer, and what is ruled out.
 
-    ``refused`` holds (SKU, location) pairs that are not asked, SKU ``*`` standing for all.
-    ``working`` names places at which a package of the order is still to be picked: they take more
-    into it, however full their day is.
+    ``only`` is the one place that may ship, None for any. ``refused`` holds (SKU, location) pairs
+    that are not asked, SKU ``*`` standing for all. ``working`` names places at which a package of
+    the order is still to be picked: they take more into it, however full their day is.
     """
 
     method: Method
@@ -40,6 +41,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     destination: Destination | None = None
     deliver_by_us: int | None = None
     allow_split: bool = True
+    only: str | None = None
     refused: frozenset[tuple[str, str]] = frozenset()
     working: frozenset[str] = frozenset()
 
@@ -57,6 +59,14 @@ class Times(NamedTuple):
 
     ready_us: int
     deliver_us: int | None
+
+
+class Source(NamedTuple):
+    """A place that may serve; an unknown distance is infinite, a pickup travels 0 us."""
+
+    location: Location
+    distance_km: float
+    transit_us: int
 
 
 class Way(Struct, frozen=True, kw_only=True):
@@ -104,13 +114,70 @@ def find_ways(
     return _Shipping(desk, wish, units, now_us, freed).ways(partial, count_max)
 
 
-def wish_of(order: Order, *, allow_split: bool, late: bool = False) -> Wish:
+def way_through(desk: Desk, wish: Wish, parts: tuple[Part, ...], now_us: int) -> Way | None:
+    """Describe the way that ships given parts; None when one of their places may not serve them."""
+    members, _ = desk.stock.group_cells([parts[0].sku], ALL)
+    shippers = sites_of(desk).shippers(members)
+    places = dict.fromkeys(shippers.number.get(part.location, -1) for part in parts)
+    refused = any(_refuses(wish, part.sku, part.location) for part in parts)
+    if -1 in places or refused or wish.destination is None:
+        return None
+    reach = shippers.reach(wish.destination)
+    times = {}
+    for place in places:
+        ready_us = sites_of(desk).ready_us(shippers.locations[place], now_us)
+        its = Times(ready_us, ready_us + int(reach.transit_us[place]))
+        if not is_in_time(wish, its):
+            return None
+        times[shippers.names[place]] = its
+    chosen = list(places)
+    return Way(
+        parts=parts,
+        times=times,
+        packages=len(places),
+        distance_km=float(np.nansum(reach.distance_km[chosen])),
+        cost=float(shippers.cost[chosen].sum()),
+        score=1 / len(places),
+        why=("held here for this order",),
+        short={},
+    )
+
+
+def sources_of(desk: Desk, wish: Wish, sku: str) -> list[Source]:
+    """List the places that may serve a SKU, by name, whatever they have of it."""
+    sites = sites_of(desk)
+    if wish.method == "pickup" or wish.destination is None:
+        location = sites.location(wish.location or "")
+        may_serve = location.enabled and location.pickup and not _refuses(wish, sku, location.id)
+        return [Source(location, 0.0, 0)] if may_serve else []
+    members, _ = desk.stock.group_cells([sku], ALL)
+    shippers = sites.shippers(members)
+    reach = shippers.reach(wish.destination)
+    return [
+        Source(location, math.inf if math.isnan(distance_km) else distance_km, transit_us)
+        for location, distance_km, transit_us in zip(
+            shippers.locations, reach.distance_km.tolist(), reach.transit_us.tolist(), strict=True
+        )
+        if wish.only in (None, location.id) and not _refuses(wish, sku, location.id)
+    ]
+
+
+def is_in_time(wish: Wish, times: Times) -> bool:
+    """Tell whether a package comes by the time that is asked for, and at all."""
+    return max(times.ready_us, times.deliver_us or 0) <= _latest_us(wish)
+
+
+def wish_of(
+    order: Order, *, allow_split: bool, only: str | None = None, late: bool = False
+) -> Wish:
     """Describe how an order's goods are to reach its customer.
 
     Parameters
     ----------
     allow_split
         Several places may serve it.
+    only
+        The one place that may ship.
     late
         It may come after the time by which the customer wanted it.
     """
@@ -121,6 +188,7 @@ def wish_of(order: Order, *, allow_split: bool, late: bool = False) -> Wish:
         destination=order.destination,
         deliver_by_us=None if late else order.deliver_by_us,
         allow_split=allow_split,
+        only=only,
         refused=frozenset((skus.get(line, line), location) for line, location in order.refused),
         working=frozenset(task.location for task in order.tasks if can_take_more(order, task.id)),
     )
@@ -138,6 +206,10 @@ def can_take_more(order: Order, task_id: str) -> bool:
 
 def _refuses(wish: Wish, sku: str, location: str) -> bool:
     return (sku, location) in wish.refused or ("*", location) in wish.refused
+
+
+def _latest_us(wish: Wish) -> int:
+    return NEVER_US - 1 if wish.deliver_by_us is None else wish.deliver_by_us
 
 
 # ---- collected at one location ----
@@ -244,6 +316,10 @@ class _Shipping:
             self._exclude_late(reach.transit_us)
 
     def _exclude(self) -> None:
+        if self._wish.only is not None:
+            place = self._shippers.number.get(self._wish.only)
+            others = np.arange(len(self._shippers.names)) != place
+            self._available[:, others] = 0
         full = np.flatnonzero(self._load >= 1)
         if len(full):
             names = self._shippers.names
@@ -263,7 +339,7 @@ class _Shipping:
     ) -> dict[int, Times] | None:
         """Say when each chosen place is ready and delivers; None when one of them is too late."""
         times: dict[int, Times] = {}
-        latest_us = self._latest_us
+        latest_us = _latest_us(self._wish)
         for option in options:
             for part in option.parts:
                 place = part.place
@@ -279,12 +355,7 @@ class _Shipping:
 
     def _exclude_late(self, transit_us: NDArray[np.int64]) -> None:
         deliver_us = self._shippers.ready_us(self._now_us) + transit_us
-        self._available[:, deliver_us > self._latest_us] = 0
-
-    @property
-    def _latest_us(self) -> int:
-        deadline_us = self._wish.deliver_by_us
-        return NEVER_US - 1 if deadline_us is None else deadline_us
+        self._available[:, deliver_us > _latest_us(self._wish)] = 0
 
     def _way(self, option: Option, times: dict[int, Times]) -> Way:
         names = self._shippers.names
