@@ -174,6 +174,27 @@ FIGURES: dict[str, Figure] = {
         unit="ms",
     ),
     "log_latency_kafka": Figure(what="The same, Kafka", unit="ms"),
+    "ledger_commit_sqlite": Figure(
+        what="Ledger on SQLite: 256 holds with their answers and events on disk, one commit, p50",
+        unit="ms",
+        at_most=3,
+    ),
+    "ledger_holds_sqlite": Figure(
+        what="The same commits one after the other", unit="holds/s", at_least=40_000
+    ),
+    "ledger_holds_postgres": Figure(
+        what="Ledger on PostgreSQL: the same, beside single-row updates of 16 clients",
+        unit="holds/s",
+        ratio_at_least=1.5,
+    ),
+    "ledger_answers_sqlite": Figure(
+        what="Ledger on SQLite: looking 256 new keys up among the answers, p50", unit="ms"
+    ),
+    "ledger_answers_postgres": Figure(what="The same, PostgreSQL", unit="ms"),
+    "ledger_open_sqlite": Figure(
+        what="Ledger on SQLite: reading 1 million active holds", unit="s", at_most=1.5
+    ),
+    "ledger_open_postgres": Figure(what="The same, PostgreSQL", unit="s", at_most=1.5),
 }
 """Every figure by its key, in the order of the report."""
 

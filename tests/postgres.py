@@ -39,8 +39,11 @@ def find_binaries():
 
 
 @contextlib.contextmanager
-def throwaway_server(binaries):
-    """Run a server on a free port of this machine; yield the URL of its first database."""
+def throwaway_server(binaries, *, fsync=False):
+    """Run a server on a free port of this machine; yield the URL of its first database.
+
+    Only with ``fsync`` does a commit wait for the disk, which tests need not.
+    """
     user = _unprivileged_user()
     folder = Path(tempfile.mkdtemp(prefix="onhand-postgres-"))
     try:
@@ -60,7 +63,7 @@ def throwaway_server(binaries):
             "listen_addresses": "127.0.0.1",
             "port": port,
             "unix_socket_directories": folder,
-            "fsync": "off",
+            "fsync": "on" if fsync else "off",
         }
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with (folder / "server.log").open("wb") as output:
@@ -113,6 +116,13 @@ def postgres_server():
 @pytest.fixture
 def postgres_url(postgres_server):
     """Give the URL of a new, empty database."""
+    with new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_server):
+    """Give the URL of a new database that the tests of a module share."""
     with new_database(postgres_server) as url:
         yield url
 
