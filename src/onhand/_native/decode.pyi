@@ -6,42 +6,61 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-def unpack_messages(
-    messages: list[Any], indexes: dict[tuple[str, int], int]
-) -> tuple[
-    list[bytes],
-    NDArray[np.int64],
-    NDArray[np.int64],
-    NDArray[np.uint16],
-    list[tuple[tuple[str, bytes], ...] | None] | None,
-    list[Any],
-]:
-    """Take ``confluent_kafka.Message`` objects apart into the columns of a ``RawBatch``.
+@final
+class MessageColumns:
+    """Messages of ``confluent_kafka`` on their way into the columns of one poll.
 
     Parameters
     ----------
-    messages
-        What ``Consumer.consume`` returned. Those with an error are left out of the columns.
     indexes
         Partition index by (topic, partition).
-
-    Returns
-    -------
-    values
-        ``b""`` for a tombstone.
-    offsets, append_us, partitions
-        One element a value. ``append_us`` is the record's timestamp in microseconds,
-        0 when it has none.
-    headers
-        One element a value, or None when no record has any.
-    errors
-        The messages that carry an error, in order.
-
-    Raises
-    ------
-    KeyError
-        A message of a partition that ``indexes`` does not know.
     """
+
+    def __new__(cls, indexes: dict[tuple[str, int], int]) -> Self: ...
+    @property
+    def count(self) -> int:
+        """Records so far."""
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of their values."""
+
+    @property
+    def lasts(self) -> dict[int, tuple[int, int]]:
+        """Offset and append time of the last record of each partition, by its index."""
+
+    def add(self, messages: list[Any]) -> list[Any]:
+        """Take apart what ``Consumer.consume`` returned; return the messages that carry an error.
+
+        Raises
+        ------
+        KeyError
+            A message of a partition that ``indexes`` does not know.
+        """
+
+    def finish(
+        self,
+    ) -> tuple[
+        list[bytes],
+        NDArray[np.int64],
+        NDArray[np.int64],
+        NDArray[np.uint16],
+        list[tuple[tuple[str, bytes], ...] | None] | None,
+        list[bytes | None],
+    ]:
+        """Return the columns: one element a record, those with an error left out.
+
+        Returns
+        -------
+        values
+            ``b""`` for a tombstone.
+        offsets, append_us, partitions
+            ``append_us`` is the record's timestamp in microseconds, 0 when it has none.
+        headers
+            None when no record has any.
+        keys
+            None for a record without.
+        """
 
 @final
 class Decoder:

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from onhand.errors import LogUnavailable, OffsetOutOfRange
+from onhand.ingest.ahead import ReadAhead
 from onhand.ingest.dead_letters import dead_letter
 from onhand.ingest.decode import Window, decode_batch
 from onhand.ingest.sink import shard_key
@@ -23,9 +24,9 @@ from onhand.model.codes import RejectCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from onhand.ingest.ahead import Poll
     from onhand.ingest.metrics import IngestMetrics
     from onhand.ingest.shard import Shard
-    from onhand.ingest.source import Poll
     from onhand.log.base import EventLog, LogReader, RawBatch, TopicPartition
     from onhand.model.batch import Batch
     from onhand.settings import Settings
@@ -88,10 +89,11 @@ class Engine:
         self._ledger_partitions = frozenset(
             index for index, (topic, _) in enumerate(partitions) if topic == LEDGER
         )
-        self._checkpoint_count = 0
+        # Per lane, how many checkpoints its offsets have been committed of.
+        self._committed = [0] * self.lane_count
         self._in_flight = 0
         self._in_flight_lock = threading.Lock()
-        self._readers: list[LogReader] = []
+        self._lanes: list[ReadAhead] = []
         # Every shard is given every record from here on and skips what it has applied.
         self._starts = [min(offsets) for offsets in zip(*starts, strict=True)]
 
@@ -100,22 +102,24 @@ class Engine:
         self.stopping.set()
 
     def close(self) -> None:
-        """Let go of every table, once the flow has ended."""
+        """Let go of the log's readers and of every table, once the flow has ended."""
+        for lane in self._lanes:
+            lane.close()
         for shard in self.shards:
             shard.close()
 
     # -- lanes ---------------------------------------------------------------------------------
 
-    def open_reader(self, lane: int) -> LogReader:
-        """Open the reader of one lane at the offsets that every shard has applied."""
+    def open_lane(self, lane: int) -> ReadAhead:
+        """Read on, in a thread, at the offsets that every shard has applied."""
         start = {
             partition: self._starts[index]
             for index, partition in enumerate(self.partitions)
             if index % self.lane_count == lane
         }
-        reader = self._log.reader(start, self._index)
-        self._readers.append(reader)
-        return reader
+        ahead = ReadAhead(self, lane, self._log.reader(start, self._index))
+        self._lanes.append(ahead)
+        return ahead
 
     def by_index(self, offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
         """Name partitions by their index in the flow."""
@@ -134,6 +138,10 @@ class Engine:
     def is_congested(self) -> bool:
         """Whether the shards have enough to do."""
         return self._in_flight >= CONGESTION_BATCHES_MAX * len(self.shards)
+
+    def may_wait(self) -> bool:
+        """Whether a lane may keep its worker waiting: nothing else could come for it to do."""
+        return self.lane_count == 1 and self._in_flight == 0
 
     def batch_entered(self) -> None:
         """Count a batch on its way to every shard."""
@@ -196,12 +204,12 @@ class Engine:
             else:
                 return
 
-    def after_poll(self, reader: LogReader) -> None:
+    def after_poll(self, lane: int, reader: LogReader) -> None:
         """Tell the log's consumer group what checkpoints hold, for operators' tools."""
         checkpointed = sum(shard.checkpoint_count for shard in self.shards)
-        if checkpointed == self._checkpoint_count:
+        if checkpointed == self._committed[lane]:
             return
-        self._checkpoint_count = checkpointed
+        self._committed[lane] = checkpointed
         durable = self._durable_offsets()
         reader.commit({each: durable[each] for each in reader.next_offsets()})
 

@@ -6,32 +6,19 @@ item: an object per event would cost more than everything else onhand does with 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from onhand.logging import get_logger
+from onhand.ingest.ahead import Poll
 
 if TYPE_CHECKING:
+    from onhand.ingest.ahead import ReadAhead
     from onhand.ingest.engine import Engine
-    from onhand.log.base import LogReader, RawBatch
 
-log = get_logger(__name__)
-
-TICK_US = 10_000
-"""An idle lane still says every 10 ms how far it has read: freshness is news too."""
-
-
-class Poll(msgspec.Struct, frozen=True):
-    """What one lane read in one poll, and how far the lane is after it."""
-
-    lane: int
-    raw: RawBatch
-    next_offsets: dict[int, int]
-    progress_us: int
-    lag_events: int
-    polled_us: int
+WAIT_S: Final = 0.005
+"""How long a worker with nothing else to do waits for a poll. When told that there is none, Bytewax
+rests for a millisecond, whatever comes meanwhile."""
 
 
 class Lane(StatefulSourcePartition[Poll, None]):
@@ -40,15 +27,12 @@ class Lane(StatefulSourcePartition[Poll, None]):
     It resumes at the checkpoints' offsets, which the engine knows, so Bytewax stores nothing.
     """
 
-    def __init__(self, engine: Engine, lane: int, reader: LogReader) -> None:
+    def __init__(self, engine: Engine, ahead: ReadAhead) -> None:
         self._engine = engine
-        self._lane = lane
-        self._reader = reader
-        self._told_us = 0
-        self._error: str | None = None
+        self._ahead = ahead
 
     def next_batch(self) -> list[Poll]:
-        """Read what is there, at most one poll; empty while the shards are behind.
+        """Hand over what has been read, at most one poll; empty while the shards are behind.
 
         Raises
         ------
@@ -59,40 +43,18 @@ class Lane(StatefulSourcePartition[Poll, None]):
             raise StopIteration
         if self._engine.is_congested():
             return []
-        raw = self._reader.poll(self._engine.poll_record_count_max, 0.0)
-        self._engine.after_poll(self._reader)
-        now_us = self._engine.clock()
-        if not raw.values and now_us - self._told_us < TICK_US:
+        poll = self._ahead.take(WAIT_S if self._engine.may_wait() else 0.0)
+        if poll is None:
             return []
-        self._told_us = now_us
-        self._note_error(self._reader.error())
         self._engine.batch_entered()
-        return [
-            Poll(
-                lane=self._lane,
-                raw=raw,
-                next_offsets=self._engine.by_index(self._reader.next_offsets()),
-                progress_us=self._reader.progress_us(),
-                lag_events=self._reader.lag_events(),
-                polled_us=now_us,
-            )
-        ]
-
-    def _note_error(self, error: str | None) -> None:
-        if error == self._error:
-            return
-        self._error = error
-        if error is None:
-            log.info("log_reached_again", lane=self._lane)
-        else:
-            log.warning("log_not_reached", lane=self._lane, error=error)
+        return [poll]
 
     def snapshot(self) -> None:
         """Nothing: the table's checkpoint holds the offsets."""
 
     def close(self) -> None:
         """Leave the log."""
-        self._reader.close()
+        self._ahead.close()
 
 
 class LogSource(FixedPartitionedSource[Poll, None]):
@@ -107,5 +69,4 @@ class LogSource(FixedPartitionedSource[Poll, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> Lane:  # noqa: ARG002
         """Open the lane's reader at the offsets every shard has applied."""
-        lane = int(for_part)
-        return Lane(self._engine, lane, self._engine.open_reader(lane))
+        return Lane(self._engine, self._engine.open_lane(int(for_part)))

@@ -5,25 +5,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
-from numpy.typing import NDArray
 
-from onhand._native.decode import unpack_messages
+from onhand._native.decode import MessageColumns
 from onhand.errors import OffsetOutOfRange
-from onhand.log.base import Headers, RawBatch, Record, TopicPartition, empty_batch, partition_name
+from onhand.log.base import RawBatch, Record, TopicPartition, empty_batch, partition_name
 from onhand.log.kafka_ends import EndWatch, PartitionProgress, fetched_end
 from onhand.log.kafka_options import KafkaOptions, from_exception, translate
 
 WAIT_S: Final = 0.05
 """The longest wait for a message at once, so that ends are asked for while a poll waits."""
 
-CHUNK_RECORD_COUNT: Final = 500
+CHUNK_RECORD_COUNT: Final = 200
 """Asked of the client at once: fewer than the objects after which Python's collector runs."""
 
 BATCH_BYTES_MAX: Final = 16 << 20
@@ -37,21 +34,6 @@ _RETENTION: Final = frozenset(
 _FATAL: Final = frozenset(
     {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
-
-
-class _Part(NamedTuple):
-    """One answer of the consumer, as columns.
-
-    The messages themselves are let go at once: they are objects that Python's collector follows,
-    and kept in thousands they made it run so often that reading took twice as long.
-    """
-
-    values: list[bytes]
-    offsets: NDArray[np.int64]
-    append_us: NDArray[np.int64]
-    partitions: NDArray[np.uint16]
-    headers: list[Headers | None] | None
-    keys: list[bytes | None]
 
 
 class KafkaReader:
@@ -88,12 +70,12 @@ class KafkaReader:
         deadline = time.monotonic() + timeout_s
         while True:
             self._watch_ends()
-            parts = self._take(record_count_max, 0.0)
+            columns = self._take(record_count_max, 0.0)
             left_s = deadline - time.monotonic()
-            if not parts and left_s > 0:
-                parts = self._take(record_count_max, min(WAIT_S, left_s))
-            if parts:
-                return self._batch(parts)
+            if not columns.count and left_s > 0:
+                columns = self._take(record_count_max, min(WAIT_S, left_s))
+            if columns.count:
+                return self._batch(columns)
             if left_s <= 0:
                 return empty_batch()
 
@@ -128,50 +110,33 @@ class KafkaReader:
         """Leave Kafka."""
         self._consumer.close()
 
-    def _take(self, record_count_max: int, wait_s: float) -> list[_Part]:
-        """Take what the client has fetched, waiting only for a first message."""
-        parts: list[_Part] = []
-        left = record_count_max
-        bytes_left = BATCH_BYTES_MAX
-        # Asked for many, the client waits for as many; asked for one, it returns with the first.
-        wanted = 1 if wait_s else min(CHUNK_RECORD_COUNT, left)
-        while wanted and (messages := self._consumer.consume(wanted, wait_s)):
-            part = self._unpack(messages)
-            if part.values:
-                parts.append(part)
-                left -= len(part.values)
-                bytes_left -= sum(map(len, part.values))
-            if len(messages) < wanted or bytes_left <= 0:
-                break
-            wanted, wait_s = min(CHUNK_RECORD_COUNT, left), 0.0
-        return parts
+    def _take(self, record_count_max: int, wait_s: float) -> MessageColumns:
+        """Take what the client has fetched, waiting only for a first message.
 
-    def _unpack(self, messages: list[Message]) -> _Part:
-        values, offsets, append_us, partitions, headers, errors = unpack_messages(
-            messages, self._indexes
-        )
-        if errors:
-            messages = [message for message in messages if message.error() is None]
-        if values:
+        Messages are let go as soon as they are taken apart: they are objects that Python's
+        collector follows, and kept in thousands they made it run so often that reading took twice
+        as long.
+        """
+        columns = MessageColumns(self._indexes)
+        errors: list[Message] = []
+        # Asked for many, the client waits for as many; asked for one, it returns with the first.
+        wanted = 1 if wait_s else min(CHUNK_RECORD_COUNT, record_count_max)
+        while wanted and (messages := self._consumer.consume(wanted, wait_s)):
+            errors += columns.add(messages)
+            if len(messages) < wanted or columns.value_bytes >= BATCH_BYTES_MAX:
+                break
+            wanted, wait_s = min(CHUNK_RECORD_COUNT, record_count_max - columns.count), 0.0
+        for index, (offset, append_us) in columns.lasts.items():
+            self._progress[index].hand_out(offset + 1, append_us)
+        if columns.count:
             self._error = None
-            self._hand_out(offsets, append_us, partitions)
         # After the records: an end of partition speaks of the offset after them.
         for message in errors:
             self._note(message)
-        keys = [message.key() for message in messages]
-        return _Part(values, offsets, append_us, partitions, headers, keys)
+        return columns
 
-    def _batch(self, parts: list[_Part]) -> RawBatch:
-        values = list(chain.from_iterable(part.values for part in parts))
-        offsets = np.concatenate([part.offsets for part in parts])
-        append_us = np.concatenate([part.append_us for part in parts])
-        partitions = np.concatenate([part.partitions for part in parts])
-        headers: list[Headers | None] | None = None
-        if any(part.headers for part in parts):
-            headers = list(
-                chain.from_iterable(part.headers or [None] * len(part.values) for part in parts)
-            )
-        keys = list(chain.from_iterable(part.keys for part in parts))
+    def _batch(self, columns: MessageColumns) -> RawBatch:
+        values, offsets, append_us, partitions, headers, keys = columns.finish()
 
         def whole(index: int) -> Record:
             topic, number = self._names[int(partitions[index])]
@@ -193,18 +158,6 @@ class KafkaReader:
             headers=headers,
             whole=whole,
         )
-
-    def _hand_out(
-        self,
-        offsets: NDArray[np.int64],
-        append_us: NDArray[np.int64],
-        partitions: NDArray[np.uint16],
-    ) -> None:
-        # Each partition's last record: the first of it when looked at from the end.
-        found, from_end = np.unique(partitions[::-1], return_index=True)
-        lasts = len(partitions) - 1 - from_end
-        for index, last in zip(found.tolist(), lasts.tolist(), strict=True):
-            self._progress[index].hand_out(int(offsets[last]) + 1, int(append_us[last]))
 
     def _note(self, message: Message) -> None:
         """Take notice of what the consumer reports between messages."""
