@@ -72,6 +72,8 @@ class ClaimsFeed:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
         self.error: str | None = None
+        self.decided_us = 0
+        """Every claim appended to the log up to here is decided."""
 
     def start(self) -> None:
         """Begin to read."""
@@ -129,14 +131,18 @@ class ClaimsFeed:
             batch = reader.poll(POLL_COUNT_MAX, POLL_S)
             self.error = reader.error()
             decided = {number: offset for (_, number), offset in reader.next_offsets().items()}
+            progress_us = reader.progress_us()
             if len(batch):
                 idle_count = 0
                 self._decide(batch)
+                if self._stopping.is_set():
+                    return
                 self._note(decided)
             else:
                 idle_count += 1
                 if idle_count % LOOK_COUNT == 0 and self._log.partitions([CLAIMS]) != partitions:
                     return
+            self.decided_us = progress_us
 
     def _decide(self, batch: RawBatch) -> None:
         """Have every claim of a batch decided; return once all are, or when told to stop."""
@@ -186,7 +192,7 @@ class ClaimsFeed:
     def _note(self, decided: dict[int, int]) -> None:
         """Have the ledger note how far all is decided."""
         moved = dict(decided.items() - self._noted.items())
-        if moved and not self._stopping.is_set():
+        if moved:
             self._noted |= moved
             nobody = _Nobody()
             self._enter([Waiting(Asked(what=NOTHING), nobody, None, claim_offsets=moved)])

@@ -40,12 +40,12 @@ class Intake:
         if self._closed is not None:
             self._refuse(self._closed)
 
-    def take(self) -> list[Waiting]:
-        """Take what waits, at most a batch; wait a tick for the first of it."""
+    def take(self, *, wait: bool = True) -> list[Waiting]:
+        """Take what waits, at most a batch; wait a tick for the first of it, or not at all."""
         taken, self._left_over = self._left_over, []
         try:
             if not taken:
-                taken = self._queue.get(timeout=TICK_S)
+                taken = self._queue.get(wait, TICK_S)
             while len(taken) < BATCH_COUNT_MAX:
                 taken.extend(self._queue.get_nowait())
         except Empty:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from onhand._native.metrics import Counter, Histogram
     from onhand.metrics import Page
     from onhand.orders.book import Book
+    from onhand.orders.shortfalls import Settled
+    from onhand.orders.upkeep import Expired
     from onhand.writer.outbox import Outbox
     from onhand.writer.supply_watch import SupplyWatch
     from onhand.writer.waiting import Waiting
@@ -31,10 +33,10 @@ class WriterMetrics:
         self._page = page
         self._commit_seconds = page.histogram("onhand_ledger_commit_seconds")
         self._commit_commands = page.histogram("onhand_ledger_commit_commands")
-        self.holds_expired = page.counter("onhand_reservations_expired_total", "hold")
-        self.pickups_expired = page.counter("onhand_reservations_expired_total", "pickup")
-        self.moved_units = page.counter("onhand_shortfall_moved_units_total")
-        self.reported_units = page.counter("onhand_shortfall_reported_units_total")
+        self._holds_expired = page.counter("onhand_reservations_expired_total", "hold")
+        self._pickups_expired = page.counter("onhand_reservations_expired_total", "pickup")
+        self._moved_units = page.counter("onhand_shortfall_moved_units_total")
+        self._reported_units = page.counter("onhand_shortfall_reported_units_total")
         self._holds_open = page.gauge("onhand_reservations_open", "hold")
         self._orders_open = page.gauge("onhand_reservations_open", "order")
         self._in_flight = page.gauge("onhand_handovers_in_flight")
@@ -83,6 +85,16 @@ class WriterMetrics:
         self._supply_age.set(supply.age_us / 1e6)
         for topic, count in outbox.pending().items():
             self._pending[topic].set(count)
+
+    def count_expired(self, expired: Expired) -> None:
+        """Count holds and pickups whose time was over."""
+        self._holds_expired.add(expired.holds)
+        self._pickups_expired.add(expired.pickups)
+
+    def count_settled(self, settled: Settled) -> None:
+        """Count units of shortfalls that were moved, and those that could not be."""
+        self._moved_units.add(settled.units_moved)
+        self._reported_units.add(settled.units_reported)
 
     def measure_shortfalls(self, cell_count: int, unit_count: int) -> None:
         """Note what is promised beyond what is there."""

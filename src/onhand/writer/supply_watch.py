@@ -1,7 +1,7 @@
 """What supply has done since the last look: hand-overs applied, cells changed, and how old it is.
 
 A look costs a few microseconds while nothing has changed. Nothing is missed: when more has changed
-than the tables remember, or a generation is new, every cell of interest counts as changed.
+than the tables remember, or a generation is new, that is what is told.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onhand.table.reader import TableReader
 
 CHANGE_COUNT_MAX: Final = 4_096
-"""Changes of a shard taken in one look, and cells looked at again; more wait for the next."""
+"""Changes of a shard taken in one look; more wait for the next."""
 
 _UNAVAILABLE: Final = failed(
     "supply_unavailable", "ingest has not published a stock table yet; see GET /readyz"
@@ -42,7 +42,6 @@ class SupplyWatch:
         self._tables: tuple[Table, ...] = ()
         self._sequences: list[int] = []
         self._places: list[list[str]] = []
-        self._again: list[Cell] = []
         self._heartbeat = (0, 0.0)
         self.age_us = 0
         """How far behind the numbers are that promises are made by."""
@@ -50,7 +49,7 @@ class SupplyWatch:
         self.ledger_sequence = 0
         self.is_there = False
 
-    def look(self, now_us: int, monotonic_s: float) -> list[Cell]:
+    def look(self, now_us: int, monotonic_s: float) -> list[Cell] | None:
         """Follow supply to this moment: lower what it has applied, list what has changed.
 
         Parameters
@@ -62,8 +61,8 @@ class SupplyWatch:
         Returns
         -------
         list
-            Cells of interest whose supply has changed: reserved ones, and all of SKUs that
-            somebody waits for.
+            Cells that promises or backorders depend on and whose supply has changed. None when
+            any cell may have: the tables are new, or remember no longer.
         """
         try:
             self._reader.refresh()
@@ -75,8 +74,8 @@ class SupplyWatch:
         self._follow_progress(tables, now_us, monotonic_s)
         if tables is not self._tables:
             self._start_over(tables)
-        again, self._again = self._again[-CHANGE_COUNT_MAX:], self._again[:-CHANGE_COUNT_MAX]
-        return again + self._changed()
+            return None
+        return self._changed()
 
     def stale(self) -> Answer | None:
         """Return what promising commands are answered when the numbers are too old, else None."""
@@ -89,15 +88,6 @@ class SupplyWatch:
             f"and promises are made by none older than {self._age_us_max / 1e6:g} s"
         )
         return failed("supply_stale", detail)
-
-    def cells_of_interest(self) -> list[Cell]:
-        """List every cell that holds or orders depend on."""
-        book = self._book
-        cells = dict.fromkeys((*book.held, *book.allocated))
-        if book.backordered:
-            for sku in book.backordered:
-                cells |= dict.fromkeys((sku, place) for place in self._reader.places_of(sku))
-        return list(cells)
 
     def _follow_progress(self, tables: tuple[Table, ...], now_us: int, monotonic_s: float) -> None:
         progress = [table.progress() for table in tables]
@@ -119,9 +109,8 @@ class SupplyWatch:
         self._tables = tables
         self._sequences = [table.change_seq for table in tables]
         self._places = [[] for _ in tables]
-        self._again = self.cells_of_interest()
 
-    def _changed(self) -> list[Cell]:
+    def _changed(self) -> list[Cell] | None:
         found: dict[Cell, None] = {}
         for shard, table in enumerate(self._tables):
             since = self._sequences[shard]
@@ -130,7 +119,7 @@ class SupplyWatch:
             skus, locations, last, is_complete = table.changes(since, CHANGE_COUNT_MAX)
             if not is_complete:
                 self._start_over(self._tables)
-                return []
+                return None
             self._sequences[shard] = last
             found |= dict.fromkeys(self._of_interest(shard, skus, locations))
         return list(found)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ID_LENGTH_MAX: Final = 128
 
 ABOUT_HOLD: Final = frozenset({"extend_hold", "release_hold"})
-PROMISING: Final = frozenset({"place_hold", "place_order"})
+PROMISING: Final = frozenset({"place_hold", "place_order", "promise"})
 """Commands that promise units, which needs stock numbers of now."""
 
 

@@ -61,6 +61,8 @@ class Turns:
 
     Parameters
     ----------
+    claims_us
+        Returns the time up to which all claims in the log are decided.
     stopping
         Once set, what waits is decided and then no turn comes any more.
     """
@@ -74,6 +76,7 @@ class Turns:
         outbox: Outbox,
         setup: SetupWatch,
         metrics: WriterMetrics,
+        claims_us: Callable[[], int],
         clock: Callable[[], int],
         stopping: Event,
     ) -> None:
@@ -88,7 +91,7 @@ class Turns:
         self._stopping = stopping
         age_us_max = settings.max_supply_age_ms * 1_000
         self._supply = SupplyWatch(opened.stock.reader, opened.desk.book, age_us_max)
-        self._background = Background(opened.desk, self._supply, metrics)
+        self._background = Background(opened.desk, self._supply, metrics, claims_us)
         self._deciding = Deciding(opened.desk, opened.store)
         self._in_hand: list[Waiting] = []
         self._paused_until_s = 0.0
@@ -106,7 +109,7 @@ class Turns:
             Another writer has taken over; nothing that was answered is lost.
         """
         while True:
-            waiting = self._in_hand = self._intake.take()
+            waiting = self._in_hand = self._intake.take(wait=not self._background.has_more)
             if self._stopping.is_set() and not waiting:
                 return
             self._turn(waiting)
@@ -211,6 +214,7 @@ class Turns:
         position = self._store.statistics().position
         self._stock.demand.stamp(heartbeat_us=now_us, commit_number=position.commit_number)
         self._metrics.measure(self._desk.book, self._supply, self._outbox)
+        self._background.measure()
 
     def _tidy(self) -> None:
         """Drop some of what was kept long enough, while nobody waits."""

@@ -208,6 +208,7 @@ class OrderWriter:
                 outbox=outbox,
                 setup=self._setup,
                 metrics=self._metrics,
+                claims_us=lambda: feed.decided_us,
                 clock=self._clock,
                 stopping=self._stopping,
             )

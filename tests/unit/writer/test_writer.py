@@ -1,0 +1,113 @@
+"""Commands are decided, on disk, and then answered; what is refused changes nothing."""
+
+from onhand.orders.engine import Asked
+from tests.writers import code, document, extension, hold_of
+
+
+def test_a_hold_is_seen_by_every_reader_once_it_is_answered(shop):
+    """A read that starts after the answer has it."""
+    hold = shop.hold(quantity=3)
+    assert hold["status"] == "active"
+    assert shop.reserved() == 3
+    assert shop.reader().available("apple", "north") == 997
+
+
+def test_a_hold_outlives_its_writer(shop):
+    """What was answered is there after a restart, reserved and known."""
+    hold = shop.hold(quantity=3, key=b"k" * 16)
+    shop.restart()
+    assert shop.reserved() == 3
+    again = shop.ask("release_hold", target=hold["id"])
+    assert document(again)["status"] == "released"
+    assert shop.reserved() == 0
+
+
+def test_the_same_key_is_answered_the_same_also_after_a_restart(shop):
+    """A command sent again is not carried out again."""
+    first = shop.ask("place_hold", hold_of(quantity=2), key=b"k" * 16)
+    assert shop.ask("place_hold", hold_of(quantity=2), key=b"k" * 16) == first
+    shop.restart()
+    assert shop.ask("place_hold", hold_of(quantity=2), key=b"k" * 16) == first
+    assert shop.reserved() == 2
+
+
+def test_another_body_under_the_same_key_is_a_conflict(shop):
+    """The first one stands."""
+    shop.ask("place_hold", hold_of(), key=b"k" * 16, sha=b"one")
+    assert code(shop.ask("place_hold", hold_of(), key=b"k" * 16, sha=b"two")) == (
+        "idempotency_conflict"
+    )
+    assert shop.reserved() == 1
+
+
+def test_twins_in_flight_share_one_decision(shop):
+    """Whether they meet in one batch or not, both are answered alike."""
+    asked = Asked(what="place_hold", body=hold_of())
+    futures = [shop.writer.submit(asked, key=b"t" * 16, body_sha=b"x") for _ in range(50)]
+    assert len({future.result(20).document for future in futures}) == 1
+    assert shop.reserved() == 1
+
+
+def test_a_refusal_is_remembered(shop):
+    """What was refused stays so under its key, though it would be possible by now."""
+    refused = shop.ask("place_hold", hold_of(quantity=5_000), key=b"k" * 16)
+    assert code(refused) == "insufficient_stock"
+    assert document(refused)["lines"] == [
+        {"line": 0, "sku": "apple", "wanted": 5_000, "available": 1_000}
+    ]
+    shop.kit.add("apple", "north", on_hand=9_000)
+    assert shop.ask("place_hold", hold_of(quantity=5_000), key=b"k" * 16) == refused
+    assert shop.hold(quantity=5_000)
+
+
+def test_a_refused_command_leaves_the_others_of_its_batch_alone(shop):
+    """Of 100 holds on 60 units, 60 are placed, whichever share a commit."""
+    shop.kit.add("pear", "north", on_hand=60)
+    asked = Asked(what="place_hold", body=hold_of("pear"))
+    answers = [future.result(20) for future in [shop.writer.submit(asked) for _ in range(100)]]
+    assert sum(not answer.refused for answer in answers) == 60
+    assert shop.reserved("pear") == 60
+
+
+def test_a_decision_that_fails_takes_no_other_with_it(shop):
+    """A command that nothing can be made of is answered as our fault; the rest is decided."""
+    broken = shop.writer.submit(Asked(what="place_hold", body=None))
+    sound = shop.writer.submit(Asked(what="place_hold", body=hold_of()))
+    assert code(broken.result(20)) == "internal_error"
+    assert not sound.result(20).refused
+
+
+def test_a_closed_hold_is_found_in_the_ledger(shop):
+    """What is closed is not kept in memory, and still known."""
+    hold = shop.hold()
+    shop.ask("release_hold", target=hold["id"])
+    assert code(shop.ask("extend_hold", extension(60), hold["id"])) == "hold_closed"
+    assert document(shop.ask("release_hold", target=hold["id"]))["status"] == "released"
+    assert code(shop.ask("extend_hold", extension(60), "hold_none")) == "unknown_hold"
+    assert code(shop.ask("extend_hold", extension(60), "x\0y")) == "unknown_hold"
+
+
+def test_commands_are_refused_before_the_start_and_after_the_end(deploy):
+    """Nobody waits for a writer that does not decide."""
+    shop = deploy()
+    shop.open()
+    shop.writer.stop()
+    assert code(shop.ask("place_hold", hold_of())) == "writer_unavailable"
+
+
+def test_a_stop_decides_what_waits(shop):
+    """Everything submitted before the stop is answered; what was promised is kept."""
+    asked = Asked(what="place_hold", body=hold_of())
+    futures = [shop.writer.submit(asked) for _ in range(500)]
+    shop.writer.stop()
+    kept = sum(not future.result(0).refused for future in futures)
+    shop.open()
+    assert kept == 500
+    assert shop.reserved() == kept
+
+
+def test_set_up_is_followed(shop):
+    """A store that is closed takes no holds from the next turn on."""
+    shop.set_up("north", enabled=False)
+    shop.writer.use_setup(shop.setup_store.load_setup())
+    assert code(shop.ask("place_hold", hold_of())) == "location_disabled"
