@@ -151,7 +151,13 @@ FIGURES: dict[str, Figure] = {
         unit="s",
         at_most=5,
     ),
+    "promise": Figure(
+        what="Three options for 10 lines over 500 places, in process, p99", unit="us", at_most=100
+    ),
     # Without a target: what the figures above are made of.
+    "place_order": Figure(
+        what="An order of 10 lines over 500 places decided, no commit, p99", unit="us"
+    ),
     "batch_read_numbers": Figure(what="Batch read, numbers instead of names", unit="cells/s"),
     "render_query": Figure(
         what="Query of 1,000 SKUs, names in, JSON out, no HTTP", unit="answers/s"

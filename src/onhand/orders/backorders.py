@@ -300,7 +300,8 @@ def _places_with_units(desk: Desk, sku: str, now_us: int) -> set[str]:
     places = {place for place in waited_at if units.get(place, 0) > 0}
     if ANYWHERE in waited_at:
         shippers = sites_of(desk).shippers(members)
-        if (row[shippers.columns] * (shippers.load(now_us) < 1)).any():
+        shipping = row if shippers.columns is None else row[shippers.columns]
+        if shipping[shippers.load(now_us) < 1].any():
             places.add(ANYWHERE)
     return places
 

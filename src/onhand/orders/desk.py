@@ -7,6 +7,7 @@ the same book.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 EVENT_SOURCE: Final = "onhand/orders"
 """``source`` of every event that the order layer publishes."""
+
+KNOWN_SKUS_MAX: Final = 100_000
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _encode = msgspec.json.Encoder().encode
@@ -109,6 +112,7 @@ class Desk:
         self.setup = setup or Setup()
         self.sites: Sites | None = None
         """What :func:`onhand.orders.sites.sites_of` has worked out of the set-up."""
+        self._known_skus: set[str] = set()
 
     @property
     def stock(self) -> Stock:
@@ -123,8 +127,14 @@ class Desk:
         Refusal
             ``unknown_sku``.
         """
+        if sku in self._known_skus:
+            return
         if not self.stock.knows_sku(sku):
             raise refuse("unknown_sku", f"no event and no set-up has named {sku!r}", pointer)
+        # A SKU that was named once stays named, and asking every shard costs a microsecond.
+        if len(self._known_skus) >= KNOWN_SKUS_MAX:
+            self._known_skus.clear()
+        self._known_skus.add(sku)
 
     def must_have_room(self) -> None:
         """Refuse to open more than the rules allow.
@@ -163,16 +173,12 @@ class Desk:
 def rfc3339(at_us: int) -> str:
     """Write a time as RFC 3339 in UTC, to the millisecond."""
     seconds, rest = divmod(at_us, 1_000_000)
-    if seconds != _last_second[0]:
-        _last_second[:] = [seconds, _date_and_time(seconds)]
-    return f"{_last_second[1]}.{rest // 1000:03}Z"
+    return f"{_date_and_time(seconds)}.{rest // 1000:03}Z"
 
 
+@lru_cache(4_096)
 def _date_and_time(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-_last_second: list[Any] = [None, ""]
 
 
 def _text(number: int, width: int) -> str:

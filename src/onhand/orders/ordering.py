@@ -16,7 +16,7 @@ from onhand.orders.progress import follow, give_up, note
 from onhand.orders.refusal import Refusal, refuse
 from onhand.orders.sites import instant_us, sites_of
 from onhand.orders.views import order_view
-from onhand.orders.ways import Part, find_ways, sources_of, way_through, wish_of
+from onhand.orders.ways import find_ways, sources_of, way_through, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from onhand.model.orders import HeldLine, Hold
     from onhand.orders.desk import Actor, Desk
+    from onhand.orders.ways import Part
 
 
 def place(desk: Desk, body: PlaceOrder, actor: Actor, now_us: int) -> Order:
@@ -50,7 +51,9 @@ def place(desk: Desk, body: PlaceOrder, actor: Actor, now_us: int) -> Order:
         raise refuse("order_exists", f"an order {body.id!r} was placed before", "/id")
     must_be_servable(desk, body.lines, body.fulfilment)
     backorders.settle(desk, dict.fromkeys(line.sku for line in body.lines), now_us)
-    hold = None if body.hold_id is None else holds.find_active(desk, body.hold_id, now_us)
+    hold = None
+    if body.hold_id is not None:
+        hold = holds.find_active(desk, body.hold_id, now_us, "/hold_id")
     order = _begun(desk, body, actor, now_us)
     missing = _fulfilled(desk, order, hold, now_us)
     if missing and not (order.policy.allow_partial and order.allocations):
@@ -151,7 +154,7 @@ def refused_for_stock(desk: Desk, order: Order, missing: Iterable[Missing], now_
         in_time = sum(each.quantity for each in order.lines) - sum(
             each["wanted"] - each["available"] for each in lines
         )
-        if late and sum(part.quantity for part in late[0].parts) > in_time:
+        if late and sum(units for _, _, units in late[0].parts) > in_time:
             detail = "more could be delivered, but not by then"
             refusal.errors += (FieldError("/fulfilment/deliver_by", detail),)
     return refusal
@@ -264,13 +267,13 @@ def _take_bound(
     for line in hold.lines:
         units = min(line.quantity, left.get(line.sku, 0))
         if line.group is None and units:
-            bound.setdefault(line.location, []).append(Part(line.sku, line.location, units))
+            bound.setdefault(line.location, []).append((line.sku, line.location, units))
             left[line.sku] -= units
     if not order.policy.allow_split and (len(bound) > 1 or any(left.values())):
         return wanted
     wish = wish_of(order, allow_split=order.policy.allow_split)
     for parts in bound.values():
-        way = way_through(desk, wish, tuple(parts), now_us)
+        way = way_through(desk, wish, parts, now_us)
         if way is not None:
             given = summed((each.line, each.quantity) for each in add(order, wanted, way, now_us))
             wanted = [

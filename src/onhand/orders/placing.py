@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onhand.model.orders import Allocation, Task, summed
 from onhand.orders.book import reserved_by
-from onhand.orders.ways import Part, can_take_more, find_ways, wish_of
+from onhand.orders.ways import can_take_more, find_ways, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onhand.model.orders import Order
     from onhand.orders.book import Cell
     from onhand.orders.desk import Desk
-    from onhand.orders.ways import Way, Wish
+    from onhand.orders.ways import Part, Way, Wish
 
 _NOTHING_FREED: Final[Mapping[Cell, int]] = {}
 
@@ -116,15 +116,15 @@ def add(
         for location, times in way.times.items()
     }
     added = []
-    for line, part in _shared(wanted, way.parts):
-        times = way.times[part.location]
+    for line, (sku, location, quantity) in _shared(wanted, way.parts):
+        times = way.times[location]
         allocation = Allocation(
             id=order.next_id("a"),
             line=line,
-            sku=part.sku,
-            location=part.location,
-            quantity=part.quantity,
-            task=tasks[part.location].id,
+            sku=sku,
+            location=location,
+            quantity=quantity,
+            task=tasks[location].id,
             ready_by_us=times.ready_us if times.deliver_us is None else None,
             deliver_by_us=times.deliver_us,
             sourced=sourced,
@@ -195,7 +195,7 @@ def _shared(wanted: Iterable[Wanted], parts: Iterable[Part]) -> list[tuple[str, 
         while left:
             line = waiting[0]
             taken = min(left, line.quantity)
-            shared.append((line.line, Part(sku, location, taken)))
+            shared.append((line.line, (sku, location, taken)))
             left -= taken
             if taken == line.quantity:
                 del waiting[0]

@@ -46,7 +46,9 @@ def answer(desk: Desk, body: AskPromise, now_us: int) -> dict[str, Any]:
         As :func:`rank`.
     """
     must_be_servable(desk, body.lines, body.fulfilment)
-    units = summed((line.sku, line.quantity) for line in body.lines)
+    units: dict[str, int] = {}
+    for line in body.lines:
+        units[line.sku] = units.get(line.sku, 0) + line.quantity
     backorders.settle(desk, units, now_us)
     fulfilment, policy = body.fulfilment, body.policy
     deliver_by = fulfilment.deliver_by

@@ -148,8 +148,11 @@ class Shippers:
         by_name = sorted(range(len(members)), key=members.__getitem__)
         known = [(column, sites.location(members[column])) for column in by_name]
         shipping = [(column, each) for column, each in known if each.enabled and each.ship]
-        self.columns = np.array([column for column, _ in shipping], dtype=np.intp)
-        """Where each place stands among the members."""
+        columns = [column for column, _ in shipping]
+        self.columns = (
+            None if columns == list(range(len(members))) else np.array(columns, dtype=np.intp)
+        )
+        """Where each place stands among the members; None when it is just those, in order."""
         self.locations = tuple(each for _, each in shipping)
         self.names = tuple(each.id for each in self.locations)
         self.number = {name: at for at, name in enumerate(self.names)}
@@ -161,6 +164,8 @@ class Shippers:
         self._limited = {
             each.id: at for at, each in enumerate(self.locations) if each.daily_capacity is not None
         }
+        self.full: frozenset[int] = frozenset()
+        """Places whose day is used up, as of the last :meth:`load`."""
         self._load_from_us = self._load_until_us = 0
         self.reach: Callable[[Destination], Reach] = lru_cache(DESTINATIONS_MAX)(self._reach)
 
@@ -168,13 +173,16 @@ class Shippers:
         """Return the share of the day's capacity that each place has used; do not change it."""
         if not self._limited:
             return self._load
+        changed = self._workload.changed
         if not self._load_from_us <= now_us < self._load_until_us:
-            self._load_all(now_us)
-        elif self._workload.changed:
-            for name in self._workload.changed & self._limited.keys():
+            self._begin_day(now_us)
+            changed = set(self._limited)
+        if changed:
+            for name in changed & self._limited.keys():
                 at = self._limited[name]
                 self._load[at] = self._sites.load_of(self.locations[at], now_us)
-        self._workload.changed.clear()
+            self.full = frozenset(np.flatnonzero(self._load >= 1).tolist())
+            self._workload.changed.clear()
         return self._load
 
     def ready_us(self, now_us: int) -> NDArray[np.int64]:
@@ -182,11 +190,8 @@ class Shippers:
         ready = [self._sites.ready_us(each, now_us) for each in self.locations]
         return np.array(ready, dtype=np.int64)
 
-    def _load_all(self, now_us: int) -> None:
-        days = []
-        for at in self._limited.values():
-            days.append(self._sites.day_of(self.locations[at], now_us))
-            self._load[at] = self._sites.load_of(self.locations[at], now_us)
+    def _begin_day(self, now_us: int) -> None:
+        days = [self._sites.day_of(self.locations[at], now_us) for at in self._limited.values()]
         self._load_from_us = max(begin for begin, _ in days)
         self._load_until_us = min(end for _, end in days)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from onhand.orders.sites import Sites
     from onhand.sourcing.policy import Option
 
+Part = tuple[str, str, int]
+"""Units of a SKU that a location gives: (sku, location, units)."""
+
 _NOTHING_FREED: Final[Mapping[Cell, int]] = {}
 
 
@@ -46,14 +49,6 @@ class Wish(Struct, frozen=True, kw_only=True):
     working: frozenset[str] = frozenset()
 
 
-class Part(NamedTuple):
-    """Units of one SKU that one location gives."""
-
-    sku: str
-    location: str
-    quantity: int
-
-
 class Times(NamedTuple):
     """When a location has its package ready, and when that arrives; None at a pickup."""
 
@@ -72,7 +67,7 @@ class Source(NamedTuple):
 class Way(Struct, frozen=True, kw_only=True):
     """One way to serve what is wanted: its parts, package by package, and what speaks for it."""
 
-    parts: tuple[Part, ...]
+    parts: list[Part]
     times: dict[str, Times]
     packages: int
     distance_km: float
@@ -114,12 +109,12 @@ def find_ways(
     return _Shipping(desk, wish, units, now_us, freed).ways(partial, count_max)
 
 
-def way_through(desk: Desk, wish: Wish, parts: tuple[Part, ...], now_us: int) -> Way | None:
+def way_through(desk: Desk, wish: Wish, parts: list[Part], now_us: int) -> Way | None:
     """Describe the way that ships given parts; None when one of their places may not serve them."""
-    members, _ = desk.stock.group_cells([parts[0].sku], ALL)
+    members, _ = desk.stock.group_cells([parts[0][0]], ALL)
     shippers = sites_of(desk).shippers(members)
-    places = dict.fromkeys(shippers.number.get(part.location, -1) for part in parts)
-    refused = any(_refuses(wish, part.sku, part.location) for part in parts)
+    places = dict.fromkeys(shippers.number.get(location, -1) for _, location, _ in parts)
+    refused = any(_refuses(wish, sku, location) for sku, location, _ in parts)
     if -1 in places or refused or wish.destination is None:
         return None
     reach = shippers.reach(wish.destination)
@@ -229,20 +224,21 @@ def _collected(
     ready_us = pickup_ready_us(sites, location, now_us)
     if not (location.enabled and location.pickup) or ready_us >= NEVER_US:
         return None
-    parts, short = [], {}
+    parts: list[Part] = []
+    short: dict[str, int] = {}
     for sku, wanted in units.items():
         given = 0
         if not _refuses(wish, sku, location.id):
             there = max(0, desk.stock.promisable(sku, location.id))
             given = max(0, min(wanted, there + freed.get((sku, location.id), 0)))
         if given:
-            parts.append(Part(sku, location.id, given))
+            parts.append((sku, location.id, given))
         if given < wanted:
             short[sku] = wanted - given
     if not parts or (short and not partial):
         return None
     return Way(
-        parts=tuple(parts),
+        parts=parts,
         times={location.id: Times(ready_us, None)},
         packages=1,
         distance_km=0.0,
@@ -280,7 +276,8 @@ class _Shipping:
         members, cells = desk.stock.group_cells(self._skus, ALL)
         self._sites = sites_of(desk)
         self._shippers = self._sites.shippers(members)
-        self._available = cells.take(self._shippers.columns, axis=1)
+        columns = self._shippers.columns
+        self._available = cells if columns is None else cells.take(columns, axis=1)
         self._load = self._shippers.load(now_us)
         for (sku, location), more in freed.items():
             place = self._shippers.number.get(location)
@@ -320,11 +317,9 @@ class _Shipping:
             place = self._shippers.number.get(self._wish.only)
             others = np.arange(len(self._shippers.names)) != place
             self._available[:, others] = 0
-        full = np.flatnonzero(self._load >= 1)
-        if len(full):
-            names = self._shippers.names
-            closed = [place for place in full if names[place] not in self._wish.working]
-            self._available[:, closed] = 0
+        if self._shippers.full:
+            working = {self._shippers.number.get(name) for name in self._wish.working}
+            self._available[:, sorted(self._shippers.full - working)] = 0
         for sku, location in self._wish.refused:
             place = self._shippers.number.get(location)
             if place is None:
@@ -340,17 +335,12 @@ class _Shipping:
         """Say when each chosen place is ready and delivers; None when one of them is too late."""
         times: dict[int, Times] = {}
         latest_us = _latest_us(self._wish)
-        for option in options:
-            for part in option.parts:
-                place = part.place
-                if place in times:
-                    continue
-                location = self._shippers.locations[place]
-                ready_us = self._sites.ready_us(location, self._now_us)
-                deliver_us = ready_us + int(transit_us[place])
-                if deliver_us > latest_us:
-                    return None
-                times[place] = Times(ready_us, deliver_us)
+        for place in dict.fromkeys([part[1] for option in options for part in option.parts]):
+            ready_us = self._sites.ready_us(self._shippers.locations[place], self._now_us)
+            deliver_us = ready_us + int(transit_us[place])
+            if deliver_us > latest_us:
+                return None
+            times[place] = Times(ready_us, deliver_us)
         return times
 
     def _exclude_late(self, transit_us: NDArray[np.int64]) -> None:
@@ -358,19 +348,18 @@ class _Shipping:
         self._available[:, deliver_us > _latest_us(self._wish)] = 0
 
     def _way(self, option: Option, times: dict[int, Times]) -> Way:
-        names = self._shippers.names
+        names, skus = self._shippers.names, self._skus
+        short = {}
+        if any(option.short):
+            short = {sku: units for sku, units in zip(skus, option.short, strict=True) if units}
+        places = dict.fromkeys([place for _, place, _ in option.parts])
         return Way(
-            parts=tuple(
-                Part(self._skus[item], names[place], quantity)
-                for item, place, quantity in option.parts
-            ),
-            times={names[place]: times[place] for _, place, _ in option.parts},
+            parts=[(skus[item], names[place], units) for item, place, units in option.parts],
+            times={names[place]: times[place] for place in places},
             packages=option.packages,
             distance_km=option.distance_km,
             cost=option.cost,
             score=option.score,
             why=option.why,
-            short={
-                sku: short for sku, short in zip(self._skus, option.short, strict=True) if short
-            },
+            short=short,
         )
