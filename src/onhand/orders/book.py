@@ -251,6 +251,8 @@ class Book:
         again = []
         while self._pickups and self._pickups[0][0] <= now_us and len(found) < count_max:
             entry = heapq.heappop(self._pickups)
+            if again and again[-1] == entry:
+                continue  # Each time an order is put its ready tasks are noted again.
             order = self.orders.get(entry[1])
             task = order.task(entry[2]) if order is not None else None
             if order is None or task is None or task.status != "ready":
@@ -287,6 +289,8 @@ class Book:
         due: list[tuple[int, str]] = []
         while self._expiries and self._expiries[0][0] <= now_us and len(due) < count_max:
             entry = heapq.heappop(self._expiries)
+            if due and due[-1] == entry:
+                continue  # An expiry that was rolled back is noted twice.
             hold = self.holds.get(entry[1])
             if hold is not None and hold.status == "active" and hold.expires_us == entry[0]:
                 due.append(entry)
