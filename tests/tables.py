@@ -9,6 +9,7 @@ import pytest
 
 from onhand._native.storekit import StoreKit
 from onhand.model.setup import Setup
+from onhand.table.demand import Demand
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 
@@ -54,6 +55,20 @@ class Tables:
                 shard, generation, shard_count=self.shard_count, partitions=PARTITIONS
             )
 
+    def demand(self, capacity_bytes=1 << 26):
+        """Return a demand table of the next generation, not published yet."""
+        generation = self.directory.next_demand_generation()
+        return Demand.create(
+            self.directory.demand_path(generation),
+            cluster_id=bytes.fromhex(self.cluster_id),
+            generation=generation,
+            capacity_bytes=capacity_bytes,
+        )
+
+    def publish_demand(self, demand):
+        self.directory.publish_demand(demand.statistics().generation)
+        return demand
+
     def reader(self, setup=None):
         reader = TableReader(self.root, self.cluster_id, low_stock=LOW_STOCK)
         reader.set_scopes(setup or Setup(), NOW_US / 1e6)
@@ -72,7 +87,9 @@ class Cell:
 
     def __init__(self):
         self.on_hand = self.held = self.in_transit = self.damaged = 0
+        self.reserved = 0
         self.due = {}
+        self.owed = {}
 
 
 class Twin:
@@ -97,15 +114,16 @@ class Twin:
         """Return the numbers of one cell, and the unfloored base of what can be ordered."""
         cell = self.cells.get((sku, location), Cell())
         safety = self.setup.safety_stock(sku, location, unconfigured_count=len(self.unconfigured))
+        base = cell.on_hand - cell.reserved - safety
         return {
-            "available": max(0, cell.on_hand - safety),
+            "available": max(0, base),
             "on_hand": cell.on_hand,
             "held": cell.held,
             "in_transit": cell.in_transit,
-            "reserved": 0,
+            "reserved": cell.reserved,
             "safety_stock": safety,
-            "shortfall": max(0, min(0, safety) - cell.on_hand),
-        }, cell.on_hand - safety
+            "shortfall": max(0, cell.reserved + min(0, safety) - cell.on_hand),
+        }, base
 
     def answer(self, sku, scope):
         """Return every number of a read."""
@@ -118,8 +136,9 @@ class Twin:
             base = each[0][1]
             if members[0] in self.setup.locations:
                 zone = self.setup.locations[members[0]].timezone
-        due = [self.cells[sku, m].due for m in members if (sku, m) in self.cells]
-        numbers["available_to_order"] = promise(base, due, zone)
+        cells = [self.cells[sku, member] for member in members if (sku, member) in self.cells]
+        due, owed = [cell.due for cell in cells], [cell.owed for cell in cells]
+        numbers["available_to_order"] = promise(base, due, owed, zone)
         return numbers
 
 
@@ -128,13 +147,18 @@ def band(available):
     return "out" if available <= 0 else "low" if available <= LOW_STOCK else "in"
 
 
-def promise(base, due, zone, now_us=NOW_US):
-    """Return what can be ordered today and on each date on which that changes."""
+def promise(base, due, owed, zone, now_us=NOW_US):
+    """Return what can be ordered today and on each date on which that changes.
+
+    What is due and overdue does not count; what is owed and overdue does.
+    """
     now = datetime.fromtimestamp(now_us / 1e6, UTC)
     today = now.astimezone(ZoneInfo(zone)).date()
     first = (today - date(1970, 1, 1)).days
     arrived = [
-        base + sum(q for days in due for day, q in days.items() if first <= day <= first + ahead)
+        base
+        + sum(q for days in due for day, q in days.items() if first <= day <= first + ahead)
+        - sum(q for days in owed for day, q in days.items() if day <= first + ahead)
         for ahead in range(91)
     ]
     units = [max(0, min(arrived[ahead:])) for ahead in range(91)]

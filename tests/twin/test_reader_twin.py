@@ -2,6 +2,7 @@
 
 import json
 import random
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from tests.tables import (
     numbers_of,
 )
 
+EPOCH = date(1970, 1, 1)
 GROUPS = ["east", "west", "online"]
 ZONES = ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"]
 CATEGORIES = ["shoes", "hats"]
@@ -61,9 +63,8 @@ def random_setup(rng):
     return Setup(locations=locations, skus=skus, safety_rules=tuple(rules.values()))
 
 
-def random_cells(rng, kits):
-    """Fill tables and the twin alike; return the twin and every location a table knows."""
-    cells, known = {}, set()
+def random_cells(rng, kits, cells, known):
+    """Fill tables and the twin alike; known grows by every location a table knows."""
     large = rng.random() < 0.2
     for _ in range(rng.randrange(150)):
         sku, location = f"sku {rng.randrange(10)}", f"store {rng.randrange(16)}"
@@ -80,7 +81,36 @@ def random_cells(rng, kits):
         kit.add(sku, location, *deltas)
         for name, delta in zip(("on_hand", "held", "in_transit", "damaged"), deltas, strict=True):
             setattr(cell, name, getattr(cell, name) + delta)
-    return cells, known
+
+
+def random_demand(rng, demand, cells, known):
+    """Promise, release and owe, in the demand table and the twin alike."""
+    busy = rng.random() < 0.3  # A few SKUs promised nearly everywhere.
+    for _ in range(rng.choice([0, 1, 20, 200])):
+        sku = f"sku {rng.randrange(2 if busy else 11)}"
+        location = f"store {rng.randrange(25 if busy else 18)}"
+        cell = cells.setdefault((sku, location), Cell())
+        if rng.random() < 0.2:
+            day = TODAY + rng.choice([-2, -1, 0, 1, 3, 30, 90, 91])
+            delta = rng.choice([rng.randrange(1, 5), -cell.owed.get(day, 0)])
+            cell.owed[day] = demand.add_backorder(sku, location, day, delta)
+        else:
+            delta = rng.choice([rng.randrange(1, 6), rng.randrange(1, 6), 10**10, -cell.reserved])
+            before, cell.reserved = cell.reserved, demand.add(sku, location, delta)
+            assert cell.reserved == before + delta
+        if delta:
+            known.add(location)
+
+
+def refilled(tables, cells):
+    """Return a new generation of the demand table, filled at once, as at a start."""
+    demand = tables.demand()
+    promised = [(sku, place, cell.reserved) for (sku, place), cell in cells.items()]
+    demand.add_many(*map(list, zip(*promised, strict=True)) if promised else ([], [], []))
+    for (sku, place), cell in cells.items():
+        for day, units in cell.owed.items():
+            demand.add_backorder(sku, place, day, units)
+    return demand
 
 
 def scopes_of(setup, known):
@@ -107,15 +137,44 @@ def test_every_number_equals_the_naive_twins_for_many_set_ups(tmp_path_factory, 
 
 
 def check_seed(root, shard_count, seed):
-    """Fill tables at random and compare everything that can be asked."""
+    """Fill tables at random, a part at a time, and compare everything after each part."""
     rng = random.Random(seed)
     tables = Tables(root, shard_count)
     setup = random_setup(rng)
-    cells, known = random_cells(rng, tables.kits)
+    cells, known = {}, set()
+    random_cells(rng, tables.kits, cells, known)
     tables.publish()
     reader = tables.reader(setup)
+    check_all(reader, setup, cells, known)
+    demand = tables.publish_demand(tables.demand())
+    random_demand(rng, demand, cells, known)
+    reader.refresh()
+    check_all(reader, setup, cells, known)
+    random_cells(rng, tables.kits, cells, known)
+    random_demand(rng, demand, cells, known)
+    check_all(reader, setup, cells, known)
+    events_named = {name for kit in reader.tables() for name in kit.location_names()}
+    tables.kits = [tables.make(n, 2, image=kit.image()) for n, kit in enumerate(tables.kits)]
+    tables.publish(2)
+    check_all(reader, setup, cells, known)
+    assert reader.refresh()
+    demand = tables.publish_demand(refilled(tables, cells))
+    # A place that only promises had named is forgotten with the last of them.
+    open_at = {
+        place for (_, place), cell in cells.items() if cell.reserved or any(cell.owed.values())
+    }
+    known = {*events_named, *open_at}
+    random_demand(rng, demand, cells, known)
+    random_cells(rng, tables.kits, cells, known)
+    assert reader.refresh()
+    check_all(reader, setup, cells, known)
+    check_listed(demand, reader.demand(), cells)
+
+
+def check_all(reader, setup, cells, known):
+    """Compare everything that can be asked."""
     twin = Twin(setup, cells, known)
-    skus = sorted({*setup.skus, *(sku for sku, _ in cells)})
+    skus = sorted({*setup.skus, *(sku for sku, _ in cells)} & set(known_skus(reader, setup)))
     scopes = scopes_of(setup, known)
     for scope in scopes:
         for sku in skus:
@@ -125,6 +184,7 @@ def check_seed(root, shard_count, seed):
             assert numbers_of(rendered) == expected
             check_detail(twin, sku, scope, rendered)
             check_available(reader, sku, scope, expected)
+        check_promisable(reader, twin, [*skus, "nobody"], scope)
     query = json.loads(reader.render_query([*skus, "nobody"], scopes, NOW_US))
     assert query["unknown"] == ["nobody"]
     assert [(item["sku"], item["scope"]) for item in query["items"]] == [
@@ -132,6 +192,52 @@ def check_seed(root, shard_count, seed):
     ]
     for item in query["items"]:
         assert numbers_of(item) == twin.answer(item["sku"], item["scope"])
+
+
+def known_skus(reader, setup):
+    """Return the SKUs that events, promises or set-up have named."""
+    return [sku for sku in [*setup.skus, *(f"sku {n}" for n in range(12))] if reader.knows_sku(sku)]
+
+
+def check_promisable(reader, twin, skus, scope):
+    """Compare what the order writer asks."""
+    kind, _, name = scope.partition(":")
+    if kind == "group":
+        names, units = reader.group_cells(skus, name)
+        assert sorted(names) == sorted(twin.members(scope))
+        assert reader.group_cells(skus, name)[0] is names
+        assert units.tolist() == [
+            [twin.cell_numbers(sku, member)[0]["available"] for member in names] for sku in skus
+        ]
+        return
+    for sku in skus:
+        expected = twin.answer(sku, scope)
+        assert reader.promisable(sku, name) == twin.cell_numbers(sku, name)[1]
+        assert reader.cell_shortfall(sku, name) == expected["shortfall"]
+        days = reader.to_order(sku, name, NOW_US)
+        shown = [{"date": str(EPOCH + timedelta(days=day)), "quantity": q} for day, q in days]
+        assert shown == expected["available_to_order"]
+
+
+def check_listed(demand, beside, cells):
+    """The writer and a reader list what was promised and what is owed."""
+    for lists in (demand, beside):
+        listed = [
+            (sku, place, units)
+            for chunk in lists.cells()
+            for sku, place, units in zip(*chunk, strict=True)
+        ]
+        assert sorted(listed) == sorted(
+            (*key, cell.reserved) for key, cell in cells.items() if cell.reserved
+        )
+        assert sorted(lists.backorders()) == sorted(
+            (*key, day, units)
+            for key, cell in cells.items()
+            for day, units in cell.owed.items()
+            if units
+        )
+        for (sku, place), cell in cells.items():
+            assert lists.reserved(sku, place) == cell.reserved
 
 
 def check_detail(twin, sku, scope, rendered):

@@ -248,6 +248,8 @@ cdef class DemandTable:
         cdef int64_t units, after
         cdef int at
         for at in range(count):
+            if deltas[start + at] == 0:
+                continue
             if PyList_GET_ITEM(locations, start + at) != last:
                 last = PyList_GET_ITEM(locations, start + at)
                 place = self.location_resolve(<object> last)
@@ -290,6 +292,17 @@ cdef class DemandTable:
         check(oh_incoming_add(&self.store, number, place, day, delta))
         oh_change_push(&self.store, number, place)
         return after
+
+    def tell(self, sku, location) -> None:
+        """Push a cell to the change ring though nothing of it changes."""
+        cdef const uint8_t *text = NULL
+        cdef uint32_t length = 0, number = 0, place
+        self.check_open()
+        utf8_of(sku, &text, &length)
+        check(oh_sku_resolve(&self.store, oh_hash_bytes(text, length, OH_HASH_SEED_SKU), text,
+                             length, &number))
+        place = self.location_resolve(location)
+        oh_change_push(&self.store, number, place)
 
     # ---- progress ----
 

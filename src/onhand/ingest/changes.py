@@ -31,7 +31,7 @@ from onhand.table.directory import CHANGES_NAME, TableDirectory
 from onhand.table.reader import Cursor, TableReader, band_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from onhand.log.base import EventLog
@@ -122,7 +122,7 @@ class ChangePublisher:
             Nothing is lost: the next turn tells it.
         """
         if self._reader.refresh() or self._cursor is None:
-            self._cursor = self._resume()
+            self._cursor = self._resume(self._cursor)
         self._follow_setup()
         changes = self._reader.changes(self._cursor, CELLS_MAX)
         if not changes.complete:
@@ -131,14 +131,21 @@ class ChangePublisher:
         self._advance(changes.cursor)
         return len(changes.cells) >= CELLS_MAX
 
-    def _resume(self) -> Cursor:
-        """Start at what the last process told of this generation, else at what its base had."""
+    def _resume(self, before: Cursor | None) -> Cursor:
+        """Start at what was told of these generations, else at what their bases had.
+
+        Of a demand table that is new to a process that is, all is told: what only the table before
+        it promised is told by whoever filled this one.
+        """
         published = self._reader.published()
         generations = tuple(each.generation for each in published)
-        sent = sent_cursor(self._directory)
-        if sent is not None and sent.generations == generations:
-            return sent
-        return Cursor(generations, tuple(each.changes_since for each in published))
+        sent = before or sent_cursor(self._directory) or Cursor((), ())
+        demand = (sent.demand_generation, sent.demand_sequence)
+        if before is None and demand[0] != self._reader.cursor().demand_generation:
+            demand = (0, 0)
+        if sent.generations == generations:
+            return Cursor(generations, sent.sequences, *demand)
+        return Cursor(generations, tuple(each.changes_since for each in published), *demand)
 
     def _advance(self, cursor: Cursor) -> None:
         if cursor == self._cursor:
@@ -153,7 +160,7 @@ class ChangePublisher:
         """Tell of whole rows: the ring of changes has overwritten what we had not read."""
         now = self._reader.cursor()
         cells: dict[tuple[str, str], None] = {}
-        for cell in self._cells_of(self._reader.changed_skus(since)):
+        for cell in self._reader.cells_of(self._reader.changed_skus(since)):
             cells[cell] = None
             if len(cells) >= CELLS_MAX:
                 self._tell(cells)
@@ -161,15 +168,6 @@ class ChangePublisher:
         self._tell(cells)
         self._advance(now)
         return True
-
-    def _cells_of(self, skus: Iterable[str]) -> Iterator[tuple[str, str]]:
-        tables = self._reader.tables()
-        names = [table.location_names() for table in tables]
-        for sku in skus:
-            for table, locations in zip(tables, names, strict=True):
-                number = table.find_sku(sku)
-                if number is not None:
-                    yield from ((sku, locations[place]) for place in table.row(number)[0])
 
     def _tell(self, cells: dict[tuple[str, str], None]) -> None:
         if not cells:

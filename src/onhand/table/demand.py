@@ -251,6 +251,22 @@ class Demand:
         except (BelowZero, DemandError) as error:
             _refuse(error, f"backorders of {sku} at {location} for day {day}")
 
+    def tell(self, sku: str, location: str) -> None:
+        """Let those who follow changes look at a cell though nothing of it changes here.
+
+        A new generation promises less than the one before it where promises have ended in between.
+        Call this for those cells once the new one is published.
+
+        Raises
+        ------
+        TableFull, TableUnavailable
+            As for :meth:`add`.
+        """
+        try:
+            self._native.tell(sku, location)
+        except DemandError as error:
+            _refuse(error, f"{sku} at {location}")
+
     def cells(self) -> Iterator[tuple[list[str], list[str], NDArray[np.int64]]]:
         """Yield every cell with reserved units; see :meth:`DemandReader.cells`."""
         return self._reader.cells()

@@ -33,7 +33,7 @@ from onhand.table.history import movement_of
 from onhand.table.opened import Follower, OpenTables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -442,15 +442,17 @@ class TableReader:
         if opened.demand is not None:
             yield from _changed(opened.demand, since.demand_sequence if same_demand else 0)
 
-    def places_of(self, sku: str) -> list[str]:
-        """Name the locations at which a SKU has a cell, of supply or of demand."""
-        found: dict[str, None] = {}
-        for table in self._every_table():
-            number = table.find_sku(sku)
-            if number is not None:
-                names = table.location_names()
-                found |= dict.fromkeys(names[place] for place in table.row(number)[0])
-        return list(found)
+    def cells_of(self, skus: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Name the (sku, location) of every cell of SKUs, once for supply and once for demand."""
+        tables = self._every_table()
+        names = [table.location_names() for table in tables]
+        for sku in skus:
+            for at, table in enumerate(tables):
+                number = table.find_sku(sku)
+                places = table.row(number)[0].tolist() if number is not None else []
+                if places and max(places) >= len(names[at]):
+                    names[at] = table.location_names()
+                yield from ((sku, names[at][place]) for place in places)
 
     def history(
         self, sku: str, location: str, limit: int = 100, before: int | None = None
