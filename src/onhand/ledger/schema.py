@@ -161,7 +161,7 @@ orders = Table(
 task = Table(
     "task",
     metadata,
-    Column("id", String(128), primary_key=True),
+    Column("id", String(160), primary_key=True),  # the order's, and a short number
     Column("order_id", String(128), nullable=False),
     Column("location", String(64), nullable=False),
     Column("status", String(16), nullable=False),
@@ -172,12 +172,11 @@ task = Table(
 answer = Table(
     "answer",
     metadata,
-    # Hash of who asked what under which Idempotency-Key, or of a claim that is decided.
-    Column("key", LargeBinary, primary_key=True),
-    Column("body_sha", LargeBinary, nullable=False),
-    Column("refused", Boolean, nullable=False),
-    Column("document", LargeBinary, nullable=False),
+    # One row a commit; onhand.ledger.answer_index finds a key's.
+    Column("commit_number", BigInteger, primary_key=True, autoincrement=False),
     Column("created_us", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),  # the first 8 bytes of each key
+    Column("records", LargeBinary, nullable=False),  # MessagePack [[key, body_sha, ...], ...]
     Index("ix_answer_created", "created_us"),
 )
 

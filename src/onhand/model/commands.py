@@ -90,6 +90,16 @@ class Customer(Command, frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=200)] | None = None
     email: Annotated[str, Meta(max_length=320)] | None = None
 
+    def __post_init__(self) -> None:
+        """Check that the id is printable.
+
+        Raises
+        ------
+        InvalidInput
+            Naming the field and the rule.
+        """
+        check("not a valid customer", printable("/id", self.id))
+
 
 class Destination(Command, frozen=True, kw_only=True):
     """Where a parcel goes. Coordinates, when given, decide over the postal code."""

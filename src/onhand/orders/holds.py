@@ -46,8 +46,8 @@ def place(desk: Desk, body: PlaceHold, now_us: int) -> Hold:
     return hold
 
 
-def find(desk: Desk, hold_id: str) -> Hold:
-    """Find a hold, whatever became of it.
+def find(desk: Desk, hold_id: str, pointer: str | None = None) -> Hold:
+    """Find a hold, whatever became of it; ``pointer`` is the field that named it, if one did.
 
     Raises
     ------
@@ -56,23 +56,24 @@ def find(desk: Desk, hold_id: str) -> Hold:
     """
     hold = desk.book.holds.get(hold_id)
     if hold is None:
-        raise refuse("unknown_hold", f"there is no hold {hold_id!r}")
+        raise refuse("unknown_hold", f"there is no hold {hold_id!r}", pointer)
     return hold
 
 
-def find_active(desk: Desk, hold_id: str, now_us: int) -> Hold:
-    """Find a hold that still holds.
+def find_active(desk: Desk, hold_id: str, now_us: int, pointer: str | None = None) -> Hold:
+    """Find a hold that still holds; ``pointer`` as for :func:`find`.
 
     Raises
     ------
     Refusal
         ``unknown_hold``, ``hold_expired`` or ``hold_closed``.
     """
-    hold = find(desk, hold_id)
+    hold = find(desk, hold_id, pointer)
     if hold.status == "expired" or (hold.status == "active" and hold.expires_us <= now_us):
-        raise refuse("hold_expired", f"hold {hold_id!r} has expired; its units are free again")
+        detail = f"hold {hold_id!r} has expired; its units are free again"
+        raise refuse("hold_expired", detail, pointer)
     if hold.status != "active":
-        raise refuse("hold_closed", f"hold {hold_id!r} is {hold.status}")
+        raise refuse("hold_closed", f"hold {hold_id!r} is {hold.status}", pointer)
     return hold
 
 

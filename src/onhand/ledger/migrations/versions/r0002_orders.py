@@ -12,7 +12,8 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables of the order writer and the row that fences it."""
     _create_documents()
-    _create_outbox()
+    _create_packed()
+    _create_ledger_events()
     _create_writer()
 
 
@@ -58,7 +59,7 @@ def _create_documents() -> None:
     _create_partial_index("ix_orders_open", "orders", "created_us", "is_open")
     op.create_table(
         "task",
-        sa.Column("id", sa.String(128)),
+        sa.Column("id", sa.String(160)),
         sa.Column("order_id", sa.String(128), nullable=False),
         sa.Column("location", sa.String(64), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
@@ -66,19 +67,32 @@ def _create_documents() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_task"),
     )
     op.create_index("ix_task_due", "task", ["location", "status", "due_us", "id"])
+
+
+def _create_packed() -> None:
     op.create_table(
         "answer",
-        sa.Column("key", sa.LargeBinary),
-        sa.Column("body_sha", sa.LargeBinary, nullable=False),
-        sa.Column("refused", sa.Boolean, nullable=False),
-        sa.Column("document", sa.LargeBinary, nullable=False),
+        sa.Column("commit_number", sa.BigInteger, autoincrement=False),
         sa.Column("created_us", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_answer"),
+        sa.Column("hashes", sa.LargeBinary, nullable=False),
+        sa.Column("records", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("commit_number", name="pk_answer"),
     )
     op.create_index("ix_answer_created", "answer", ["created_us"])
+    op.create_table(
+        "order_event",
+        sa.Column("last_number", sa.BigInteger, autoincrement=False),
+        sa.Column("first_number", sa.BigInteger, nullable=False),
+        sa.Column("records", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("last_number", name="pk_order_event"),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        # Compressing a batch would cost more than all else in its commit.
+        for table in ("answer", "order_event"):
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN records SET STORAGE EXTERNAL")
 
 
-def _create_outbox() -> None:
+def _create_ledger_events() -> None:
     op.create_table(
         "ledger_event",
         sa.Column("sequence", sa.BigInteger, autoincrement=False),
@@ -86,13 +100,6 @@ def _create_outbox() -> None:
         sa.Column("reserved", sa.LargeBinary, nullable=False),
         sa.Column("created_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_ledger_event"),
-    )
-    op.create_table(
-        "order_event",
-        sa.Column("last_number", sa.BigInteger, autoincrement=False),
-        sa.Column("first_number", sa.BigInteger, nullable=False),
-        sa.Column("records", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("last_number", name="pk_order_event"),
     )
 
 
