@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.brokers import KAFKA, broker, kafka_log, own_broker
 from tests.logs import embedded_log, event_log
-from tests.postgres import postgres_server, postgres_url
+from tests.postgres import module_postgres_url, postgres_server, postgres_url
 
 # Fixtures, for every test below.
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "embedded_log",
     "event_log",
     "kafka_log",
+    "module_postgres_url",
     "own_broker",
     "postgres_server",
     "postgres_url",

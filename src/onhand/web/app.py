@@ -12,7 +12,18 @@ from litestar.exceptions import (
     NotFoundException,
 )
 
-from onhand.web import availability, events, explain, operating, setup, stream
+from onhand.web import (
+    availability,
+    events,
+    explain,
+    holds,
+    operating,
+    orders,
+    promises,
+    setup,
+    stream,
+    tasks,
+)
 from onhand.web.problem import ProblemCode, ProblemError, problem_of
 
 if TYPE_CHECKING:
@@ -32,6 +43,23 @@ READ_ROUTES: Final = (
 )
 WRITE_ROUTES: Final = (
     events.post_events,
+    promises.ask_promise,
+    holds.place_hold,
+    holds.read_hold,
+    holds.release_hold,
+    holds.extend_hold,
+    orders.place_order,
+    orders.list_orders,
+    orders.read_order,
+    orders.cancel_order,
+    orders.explain_order,
+    tasks.list_tasks,
+    tasks.pick_task,
+    tasks.pack_task,
+    tasks.ship_task,
+    tasks.ready_task,
+    tasks.collect_task,
+    tasks.reject_task,
     setup.put_location,
     setup.list_locations,
     setup.put_skus,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-_TAGS: Final = ("reads", "publishing", "set-up", "operating")
+_TAGS: Final = ("reads", "publishing", "orders", "associates", "set-up", "operating")
 
 _STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }

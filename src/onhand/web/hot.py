@@ -1,8 +1,9 @@
 """The front of the server: hot routes answered at once, all others handed to the framework.
 
 A single read is over in a few microseconds, which is less than a framework needs to find the
-handler for it. So reads, queries and posted events are dispatched here by hand. The framework
-knows the same routes, for the published schema; their answers come from the same functions.
+handler for it. So reads, queries, posted events, new holds and orders, and questions about promises
+are dispatched here by hand. The framework knows the same routes, for the published schema; their
+answers come from the same functions.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import signal
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from onhand.web.body import read_body
 from onhand.web.bridge import call_asgi
+from onhand.web.commands import ASK_PROMISE, PLACE_HOLD, PLACE_ORDER
+from onhand.web.paths import one_step_an_id
 from onhand.web.problem import problem_of
 from onhand.web.reply import JSON_HEADERS
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from litestar import Litestar
 
+    from onhand.web.commands import CommandRoute, Commands
     from onhand.web.reply import Reply
     from onhand.web.rsgi import HTTPProtocol, Scope
     from onhand.web.services import Services
@@ -30,6 +33,9 @@ READ_PREFIX: Final = "/v1/availability/"
 READ_ROUTE: Final = "/v1/availability/{sku}"
 QUERY_ROUTE: Final = "/v1/availability/query"
 EVENTS_ROUTE: Final = "/v1/events"
+
+HOT_COMMANDS: Final = {each.route: each for each in (PLACE_HOLD, PLACE_ORDER, ASK_PROMISE)}
+"""All of them are posted."""
 
 NOT_A_SKU: Final = frozenset({"query", "stream"})
 """What stands where a SKU would; a SKU of that name is read by a query."""
@@ -81,6 +87,11 @@ class Front:
         elif path == EVENTS_ROUTE and scope.method == "POST" and self._services.publishing:
             await self._events(scope, protocol)
             return
+        elif path in HOT_COMMANDS and scope.method == "POST":
+            commands = self._services.commands
+            if commands is not None:
+                await self._command(HOT_COMMANDS[path], commands, scope, protocol)
+                return
         await self._framework(scope, protocol, path)
 
     def _read(self, sku: str, scope: Scope, protocol: HTTPProtocol) -> None:
@@ -116,6 +127,20 @@ class Front:
             reply = problem_of(error).reply()
         self._reply(protocol, "POST", EVENTS_ROUTE, reply)
 
+    async def _command(
+        self, route: CommandRoute, commands: Commands, scope: Scope, protocol: HTTPProtocol
+    ) -> None:
+        headers = scope.headers
+        try:
+            grant = commands.admit(headers.get("authorization"), route.role)
+            sent = await read_body(scope, protocol, self._services.body_bytes_max)
+            reply = await commands.carry_out(
+                route, sent, grant, idempotency_key=headers.get("idempotency-key")
+            )
+        except Exception as error:  # noqa: BLE001 - every failure is told as a problem
+            reply = problem_of(error).reply()
+        self._reply(protocol, "POST", route.route, reply)
+
     async def _framework(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
         method = scope.method
         try:
@@ -125,7 +150,7 @@ class Front:
             return
         # Its own failures are answers too: the application turns every exception into a problem.
         status, route = await call_asgi(
-            self._app, scope, protocol, path=_one_step_a_sku(path), body=body
+            self._app, scope, protocol, path=one_step_an_id(method, path), body=body
         )
         self._services.requests.count(method, route, status)
 
@@ -138,11 +163,3 @@ class Front:
         # handler has only the other signal now, to which it does the same.
         self._services.end_streams()
         signal.raise_signal(signal.SIGINT)
-
-
-def _one_step_a_sku(path: str) -> str:
-    """Quote a SKU within a path again: decoded, one that holds a slash would be two steps."""
-    if not path.startswith(READ_PREFIX) or not path.endswith(ABOUT_A_SKU):
-        return path
-    sku, _, rest = path[_PREFIX_LENGTH:].rpartition("/")
-    return f"{READ_PREFIX}{quote(sku, safe='')}/{rest}"

@@ -27,6 +27,22 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 JSON: Final = "application/json"
 _REF: Final = "#/components/schemas/{name}"
 _PATH_TYPE: Final = re.compile(r"\{(\w+):\w+\}")
+_NAME_LENGTH_MAX: Final = 64
+_PATH_LENGTHS_MAX: Final = {"hold_id": 128, "order_id": 128, "task_id": 192}
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and body have the same answer for 7 days, and one effect.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+_TAGS: Final = {
+    "availability": "reads",
+    "events": "publishing",
+    "promises": "orders",
+    "holds": "orders",
+    "orders": "orders",
+}
 _STATUS_WORDS: Final = {200: "Done.", 201: "Created.", 202: "Accepted.", 503: "Not ready."}
 
 
@@ -35,7 +51,9 @@ class Description(Struct, frozen=True, kw_only=True):
 
     parameters: type[Struct] | None = None
     body: Any = None
+    body_required: bool = True
     body_media_types: tuple[str, ...] = (JSON,)
+    idempotent: bool = False
     answer: Any = None
     media_type: str = JSON
     statuses: Mapping[int, Any] = {}
@@ -111,12 +129,16 @@ def _operation(
         "summary": summary,
         "description": more.strip(),
         "tags": [_tag(path)],
-        "parameters": [*_path_parameters(path), *_query_parameters(about)],
+        "parameters": [
+            *_path_parameters(path),
+            *_query_parameters(about),
+            *([_IDEMPOTENCY_KEY] if about.idempotent else ()),
+        ],
         "responses": _responses(about, schema_of),
     }
     if about.body is not None:
         content = {each: {"schema": schema_of[id(about.body)]} for each in about.body_media_types}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": about.body_required, "content": content}
     if role is not None:
         operation["security"] = [{"token": []}]
         operation["x-role"] = role
@@ -140,9 +162,17 @@ def _responses(about: Description, schema_of: Mapping[int, dict[str, Any]]) -> d
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    text = {"type": "string", "minLength": 1, "maxLength": 64}
     return [
-        {"name": name, "in": "path", "required": True, "schema": text}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": _PATH_LENGTHS_MAX.get(name, _NAME_LENGTH_MAX),
+            },
+        }
         for name in re.findall(r"\{(\w+)\}", path)
     ]
 
@@ -181,5 +211,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 def _tag(path: str) -> str:
     if not path.startswith("/v1/"):
         return "operating"
-    first = path.split("/")[2]
-    return {"availability": "reads", "events": "publishing"}.get(first, "set-up")
+    steps = path.split("/")
+    if "tasks" in steps:
+        return "associates"
+    return _TAGS.get(steps[2], "set-up")

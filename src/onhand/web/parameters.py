@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from onhand.errors import FieldError
+from onhand.model.orders import OrderStatus, TaskStatus
 from onhand.model.validate import Text64, field_error
 from onhand.web.problem import ProblemCode, ProblemError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 STREAM_SKUS_MAX: Final = 1_000
 LIST_LIMIT_MAX: Final = 1_000
 _REPEATABLE: Final = "skus"
+
+Cursor = Annotated[str, Meta(max_length=1_024, description="`next` of the page before.")]
 
 Parameters = TypeVar("Parameters", bound=Struct)
 
@@ -88,6 +91,25 @@ class ListParameters(Struct, frozen=True):
         None
     ) = None
     limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX, description="Items at most.")] = 500
+
+
+class OrderListParameters(Struct, frozen=True):
+    """Which orders to list."""
+
+    customer: (
+        Annotated[str, Meta(min_length=1, max_length=128, description="Id of who bought.")] | None
+    ) = None
+    status: Annotated[OrderStatus, Meta(description="Of the order.")] | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX, description="Orders at most.")] = 100
+
+
+class TaskListParameters(Struct, frozen=True):
+    """Which tasks of a location to list."""
+
+    status: Annotated[TaskStatus, Meta(description="Of the task.")] | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX, description="Tasks at most.")] = 100
 
 
 class PublishParameters(Struct, frozen=True):

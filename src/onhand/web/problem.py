@@ -13,6 +13,7 @@ import msgspec
 
 from onhand.errors import FieldError, InvalidInput, OnhandError
 from onhand.logging import get_logger
+from onhand.orders.refusal import Refusal
 from onhand.web.reply import Reply
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -325,6 +326,8 @@ def problem_of(error: Exception) -> ProblemError:
         return error
     if isinstance(error, InvalidInput):
         return ProblemError(ProblemCode.INVALID_REQUEST, error.what, error.errors)
+    if isinstance(error, Refusal):
+        return ProblemError(ProblemCode(error.refusal_code), error.what, error.errors)
     if isinstance(error, OnhandError) and error.code in _FORESEEN:
         log.warning("request_failed", code=error.code, error=str(error))
         return ProblemError(_FORESEEN[error.code], str(error))

@@ -1,4 +1,4 @@
-"""Whether this server should be asked: tables loaded, and the log's past applied."""
+"""Whether this server should be asked: tables loaded, the log's past applied, orders decided."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from onhand.web.problem import ProblemError
 if TYPE_CHECKING:
     from onhand.log.base import EventLog, TopicPartition
     from onhand.web.readside import ReadSide
+    from onhand.writer.writer import OrderWriter
 
 RETRY_S: Final = 0.5
 HEARTBEAT_S_MAX: Final = 2.0
@@ -38,13 +39,22 @@ class ReadinessCheck:
     ----------
     event_log
         Asked once it can be reached, and then no more.
+    writer
+        Takes orders in this process, where it does.
     partition_count
         Of topics that have to be created; None creates none.
     """
 
-    def __init__(self, event_log: EventLog, side: ReadSide, partition_count: int | None) -> None:
+    def __init__(
+        self,
+        event_log: EventLog,
+        side: ReadSide,
+        writer: OrderWriter | None,
+        partition_count: int | None,
+    ) -> None:
         self._log = event_log
         self._side = side
+        self._writer = writer
         self._partition_count = partition_count
         self._targets: dict[TopicPartition, int] | None = None
         self._log_error = "the log was not reached yet"
@@ -83,6 +93,9 @@ class ReadinessCheck:
                 warnings.append(
                     f"ingest has not been heard of for {silent_s:.0f} s; is it running?"
                 )
+        if self._writer is not None:
+            missing += self._writer.missing()
+            warnings += self._writer.warnings()
         return Readiness(ready=not missing, missing=missing, warnings=warnings)
 
     async def _find_targets(self) -> None:

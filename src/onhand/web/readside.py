@@ -122,6 +122,20 @@ class ReadSide:
             known = []
         return {*self.setup.locations, *known}
 
+    def must_know_location(self, location: str) -> None:
+        """Refuse a location that neither set-up nor an event has named.
+
+        Raises
+        ------
+        ProblemError
+            ``unknown_location``.
+        """
+        scope = f"location:{location}"
+        if location in self.setup.locations:
+            return
+        if not self.tables(time.time_ns() // 1000).has_scope(scope):
+            raise unknown_scope(scope)
+
     # -- progress ------------------------------------------------------------------------------
 
     def has_applied(self, wanted: Mapping[TopicPartition, int]) -> bool:

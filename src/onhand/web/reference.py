@@ -23,7 +23,7 @@ and `GET /docs`. JSON in and out. Errors are `application/problem+json` (RFC 945
 [problem_codes.md](problem_codes.md); unknown parameters, and unknown fields in commands, are
 refused. Bodies over 1 MiB (`body_bytes_max`) are answered 413.
 A token is sent as `Authorization: Bearer TOKEN`; see [access.md](access.md). `onhand storefront`
-serves the reads alone.
+serves the reads of stock alone.
 
 - `as_of` is the append time up to which every partition of the log is applied, `age_ms` now less
   that. It grows when ingest stops; reads go on from what is there.

@@ -6,6 +6,7 @@ none of it survives a fork.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from datetime import timedelta
@@ -13,15 +14,21 @@ from typing import TYPE_CHECKING, Final
 
 from onhand.identity import open_identity
 from onhand.ledger import Authenticator, SetupStore, TokenStore, open_ledger
+from onhand.ledger.order_reads import OrderReads
 from onhand.log.open import open_log
 from onhand.metrics import Page, metrics_directory
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 from onhand.web.availability import Reads
+from onhand.web.commands import Commands
 from onhand.web.events import Publisher
+from onhand.web.limits import RateLimits
+from onhand.web.order_pages import OrderPages
 from onhand.web.readiness import ReadinessCheck
 from onhand.web.readside import ReadSide
 from onhand.web.stream import Streams
+from onhand.writer.asking import Asking
+from onhand.writer.writer import OrderWriter
 
 if TYPE_CHECKING:
     from onhand._native.metrics import Counter
@@ -67,7 +74,7 @@ class Services:
     Raises
     ------
     OnhandError
-        When the ledger or the log cannot be opened.
+        When the ledger or the log cannot be opened, or another process takes orders here.
     """
 
     def __init__(self, settings: Settings, *, reads_only: bool) -> None:
@@ -91,8 +98,22 @@ class Services:
         self.reads = Reads(self.side, self.authenticator, preparation)
         self.streams = Streams(self.side, self.page)
         self.publisher = Publisher(settings, self.log, self.side, self.authenticator, self.page)
+        self.order_pages = OrderPages(OrderReads(self.ledger), self.ledger, settings)
+        self.commands: Commands | None = None
+        self.writer: OrderWriter | None = None
+        if self.publishing:
+            self.writer = OrderWriter(
+                settings,
+                ledger=self.ledger,
+                setup_store=self.setup_store,
+                event_log=self.log,
+                cluster_id=cluster_id,
+                page=self.page,
+            )
         create = settings.kafka_partition_count if self.publishing else None
-        self.readiness = ReadinessCheck(self.log, self.side, create)
+        self.readiness = ReadinessCheck(self.log, self.side, self.writer, create)
+        if self.writer is not None:
+            self.writer.start()
 
     async def start(self) -> None:
         """Start what runs beside requests."""
@@ -101,6 +122,10 @@ class Services:
         await self.side.start()
         self.streams.start()
         self.readiness.start()
+        if self.writer is not None:
+            asking = Asking(asyncio.get_running_loop(), self.writer)
+            limits = RateLimits(self.settings.rate_limit_per_s)
+            self.commands = Commands(asking, self.authenticator, limits)
         # What is here now stays: a collection that walks over it would hold up every request.
         gc.collect()
         gc.freeze()
@@ -111,10 +136,18 @@ class Services:
         await self.readiness.stop()
         await self.streams.stop()
         await self.side.stop()
+        if self.writer is not None:
+            await asyncio.to_thread(self.writer.stop)
         self.authenticator.close()
         self.log.close()
         self.ledger.close()
         self.page.close()
+
+    async def reload(self) -> None:
+        """Let reads and decisions that begin after this go by the set-up of now."""
+        await self.side.reload()
+        if self.writer is not None:
+            self.writer.use_setup(self.side.setup)
 
     def end_streams(self) -> None:
         """Let every stream end, so that the server can."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from litestar import Request, Response, get, put
 from litestar.params import FromPath
@@ -61,9 +62,9 @@ async def put_location(
     What is left out gets its default. 201 when the location was not set up before.
     """
     services: Services = request.app.state.services
-    location = parse_location(location_id, decode_json(await request.body()))
+    location = parse_location(unquote(location_id), decode_json(await request.body()))
     is_new = await asyncio.to_thread(services.setup_store.put_location, location)
-    await services.side.reload()
+    await services.reload()
     return Response(location_document(location), status_code=CREATED if is_new else OK)
 
 
@@ -85,7 +86,7 @@ async def put_skus(request: Request[Any, Any, Any]) -> Replaced:
     services: Services = request.app.state.services
     skus = parse_skus(decode_json(await request.body()))
     await asyncio.to_thread(services.setup_store.put_skus, skus)
-    await services.side.reload()
+    await services.reload()
     return Replaced(len(skus))
 
 
@@ -96,7 +97,7 @@ async def put_safety_stock(request: Request[Any, Any, Any]) -> Replaced:
     services: Services = request.app.state.services
     body = decode_json(await request.body())
     rules = await asyncio.to_thread(services.setup_store.replace_safety_stock, body)
-    await services.side.reload()
+    await services.reload()
     return Replaced(len(rules))
 
 
