@@ -169,8 +169,11 @@ class Shop:
     # ---- what happens meanwhile ----
 
     def commit(self):
-        """Let everything so far be on disk."""
+        """Let everything so far be on disk; closed orders are read again at once."""
+        changed = self.book.changed()
         self.book.settle()
+        for order in changed.orders:
+            self.book.adopt_order(order)
 
     def land(self, count=None):
         """Let supply apply the oldest movements, and the order layer see it."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN_US: Final = 30_000_000
 """After which a reported cell is looked at again, though nothing has changed in it."""
 
-LOOKED_AT_MAX: Final = 5_000
+LOOKED_AT_MAX: Final = 2_000
 """Cells that one call looks at."""
 
 
@@ -130,6 +130,8 @@ class Shortfalls:
         self._look_again(now_us)
         settled = Settled()
         for cell in self._due(as_of_us, count_max):
+            # If settling it fails, the cells behind it come first the next time.
+            self._wait(cell, self._waiting[cell].short, now_us)
             self._settle_cell(cell, now_us, settled)
         return settled
 
