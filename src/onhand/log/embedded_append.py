@@ -8,17 +8,21 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from onhand.errors import OnhandError
-from onhand.log.base import NewRecord, Position, closed, too_much_waits
+from onhand.log.base import Headers, NewRecord, Position, closed, too_much_waits
 from onhand.log.embedded_file import WriteTurn, connect, no_topic, translate
 
 GROUP_RECORD_COUNT_MAX: Final = 10_000
 GROUP_BYTES_MAX: Final = 8 << 20
+STATEMENT_ROW_COUNTS: Final = (256, 32, 4, 1)
+"""Rows of one statement: as many as fit of the first, then of the next."""
+
 RECORD_OVERHEAD_BYTES: Final = 200
 """What a waiting record costs beside its bytes; a guess on the high side."""
 
@@ -198,9 +202,14 @@ def _place(
     records: Sequence[NewRecord], topics: dict[str, _Topic], append_us: int
 ) -> list[Position]:
     positions = []
+    headers: bytes | None = None
+    encoded: Headers = ()
     for record in records:
         topic = topics[record.topic]
-        headers = _encode_headers(record.headers) if record.headers else None
+        if record.headers is not encoded:
+            # Records of one publisher mostly share them.
+            encoded = record.headers
+            headers = _encode_headers(encoded) if encoded else None
         topic.rows.append((topic.next_offset, append_us, record.key, record.value, headers))
         positions.append((record.topic, 0, topic.next_offset))
         topic.next_offset += 1
@@ -210,14 +219,23 @@ def _place(
 def _write(connection: sqlite3.Connection, topics: dict[str, _Topic], append_us: int) -> None:
     for topic in topics.values():
         if topic.rows:
-            connection.executemany(
-                f"INSERT INTO records_{topic.topic_id} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
-                topic.rows,
-            )
+            _insert(connection, topic)
             connection.execute(
                 "UPDATE topics SET next_offset = ?, append_us = ? WHERE topic_id = ?",
                 (topic.next_offset, append_us, topic.topic_id),
             )
+
+
+def _insert(connection: sqlite3.Connection, topic: _Topic) -> None:
+    # The driver takes the interpreter lock for every row of an executemany, and beside a busy
+    # thread waits for it every time; a statement of many rows is one step.
+    into = f"INSERT INTO records_{topic.topic_id} VALUES "  # noqa: S608
+    at = 0
+    for size in STATEMENT_ROW_COUNTS:
+        statement = into + ", ".join(["(?, ?, ?, ?, ?)"] * size)
+        while len(topic.rows) - at >= size:
+            connection.execute(statement, list(chain.from_iterable(topic.rows[at : at + size])))
+            at += size
 
 
 def _fail(group: list[Waiting], error: Exception) -> None:
