@@ -77,13 +77,14 @@ class Shop:
         asked = Asked(what=what, target=target, body=body, actor=actor)
         return json.loads(engine.decide(self.desk, asked, self.now_us))
 
-    def order(self, *lines, pickup=None, order_id=None, **policy):
+    def order(self, *lines, pickup=None, order_id=None, hold_id=None, **policy):
         """Place an order of (sku, quantity) lines, shipped unless ``pickup`` names a store."""
         fulfilment = Fulfilment(method="ship", destination=HERE)
         if pickup is not None:
             fulfilment = Fulfilment(method="pickup", location=pickup)
         body = PlaceOrder(
             id=order_id,
+            hold_id=hold_id,
             lines=tuple(OrderLine(sku=sku, quantity=units) for sku, units in lines),
             fulfilment=fulfilment,
             policy=OrderPolicy(**policy),
