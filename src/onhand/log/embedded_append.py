@@ -17,6 +17,7 @@ import msgspec
 from onhand.errors import OnhandError
 from onhand.log.base import Headers, NewRecord, Position, closed, too_much_waits
 from onhand.log.embedded_file import WriteTurn, connect, no_topic, translate
+from onhand.log.embedded_fold import Folder
 
 GROUP_RECORD_COUNT_MAX: Final = 10_000
 GROUP_BYTES_MAX: Final = 8 << 20
@@ -73,6 +74,7 @@ class Appender:
         self._is_closed = False
         self._turn: WriteTurn | None = None
         self._connection: sqlite3.Connection | None = None
+        self._folder = Folder(path)
         self._thread = threading.Thread(target=self._run, name="log-append", daemon=True)
         self._thread.start()
 
@@ -108,6 +110,7 @@ class Appender:
             self._queue.put(None)
             self._room.notify_all()
         self._thread.join()
+        self._folder.close()
 
     def _is_over(self, size_bytes: int) -> bool:
         return self._waiting_bytes + size_bytes > self._waiting_bytes_max
@@ -168,6 +171,7 @@ class Appender:
             _write(connection, topics, append_us)
         for waiting, positions in done:
             waiting.future.set_result(positions)
+        self._folder.note_commit(sum(waiting.size_bytes for waiting in group))
 
     def _load_topics(self, connection: sqlite3.Connection) -> tuple[dict[str, _Topic], int]:
         append_us = self._now_us()

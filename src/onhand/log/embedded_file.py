@@ -30,8 +30,11 @@ FORMAT: Final = 1
 BUSY_S: Final = 10.0
 TURN_POLL_S: Final = 0.0002
 WAL_PAGES: Final = 4_000
-"""Pages after which a commit moves the write-ahead log into the file: fewer pauses than SQLite's
-default of 1,000, and 16 MiB at most to recover."""
+"""Pages of the write-ahead log after which it is begun anew, see ``embedded_fold``: 16 MiB to go
+through when the file is opened after a crash."""
+
+WAL_PAGES_MAX: Final = 4 * WAL_PAGES
+"""Pages after which commits move them into the file themselves: nobody else has."""
 
 _WAL_BYTES_KEPT: Final = 64 << 20
 _NO_ROOM: Final = frozenset(
@@ -274,7 +277,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, *, writes: bool) -> None
             "Put the data directory on a local disk; network file systems cannot hold it",
         )
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES if writes else 0}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES_MAX if writes else 0}")
     connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
     connection.execute(f"PRAGMA query_only={int(not writes)}")
 
