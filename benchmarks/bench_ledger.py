@@ -1,8 +1,7 @@
 """The order ledger: one commit a batch, looking answers up, and reading what is open at a start.
 
 Bias: one writer that does nothing else, documents of about 300 bytes, keys of answers at random, as
-hashes are. The ledger is filled first (``held`` holds with their answers): looking up and adding
-random keys costs more the more there are. PostgreSQL runs on the same cores as its client, with the
+hashes are. The ledger is filled first (``held`` holds with their answers). PostgreSQL runs on the same cores as its client, with the
 settings it comes with. pgbench's rate is single-row updates of 16 clients, prepared, each on disk.
 """
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, WriterFenced
 from onhand.ledger import bulk
+from onhand.ledger.answer_index import AnswerIndex, hashes_of
 from onhand.ledger.engine import unavailable
 from onhand.ledger.link import DriverErrors, failed, open_link
 from onhand.ledger.order_reads import OrderReads, order_row
@@ -36,6 +37,8 @@ from onhand.ledger.schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sqlalchemy import Connection
+
     from onhand.ledger.bulk import Statement
     from onhand.ledger.engine import Ledger
     from onhand.ledger.link import Link, Rows
@@ -46,10 +49,14 @@ KEEP_US: Final = 7 * DAY_US
 PRUNE_ROW_COUNT: Final = 1_000
 """Rows of each kind dropped in one transaction: a few milliseconds."""
 
+PACK_COUNT: Final = 50
+"""Rows of packed answers dropped in one transaction; each may hold those of a thousand commands."""
+
 _TABLES: Final = (hold, orders, task, answer, ledger_event, order_event, claim_offset)
 _OWNER_LENGTH: Final = 200
 
 _encode_records = msgspec.msgpack.Encoder().encode
+_decode_answers = msgspec.msgpack.Decoder(list[AnswerRow]).decode
 _compiled = functools.cache(bulk.compile_text)  # of the constants below
 T = TypeVar("T")
 
@@ -69,6 +76,7 @@ class StoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     is_settled: bool
     reconnects: int
+    answer_count: int
 
 
 class OrderStore(OrderReads):
@@ -104,10 +112,14 @@ class OrderStore(OrderReads):
         self._epoch: Epoch | None = None
         self._position = Position(0, 0, 0)
         self._unknown: Position | None = None
+        self._unknown_answers: list[AnswerRow] = []
+        self._index = AnswerIndex()
         self._is_fenced = False
 
     def take_over(self, owner: str, now_us: int) -> Epoch:
         """Become the one writer; whoever was it before is fenced from its next commit on.
+
+        The keys of all answers that are kept are loaded, about a second for 10 million.
 
         Parameters
         ----------
@@ -124,9 +136,11 @@ class OrderStore(OrderReads):
         with self._lock:
             taken = self._transact(_bound(self._dialect_name, _TAKE_OVER, values))
             epoch, *position = taken[0]
+            # Before anything else of this writer's is set: it may not decide without its answers.
+            self._index = self._load_index(now_us, base=position[0])
             self._epoch = Epoch(epoch)
             self._position = Position(*position)
-            self._unknown = None
+            self._unknown, self._unknown_answers = None, []
             self._is_fenced = False
             return self._epoch
 
@@ -154,13 +168,13 @@ class OrderStore(OrderReads):
             fence = self._bound_fence(commit, after)
             statements = list(self._statements(commit, after))
             self._write(fence, statements)
-            self._unknown = after
+            self._unknown, self._unknown_answers = after, commit.answers
             try:
                 self._finish()
             except CommitFailed:
                 self._unknown = None
                 raise
-            self._position, self._unknown = after, None
+            self._advance(after, commit.answers)
 
     def settle(self) -> bool:
         """Find out whether the commit of unknown outcome is in the database.
@@ -183,17 +197,24 @@ class OrderStore(OrderReads):
             settled = self._transact(settle)
             is_written = bool(settled[0][0] == unknown.commit_number)
             if is_written:
-                self._position = unknown
+                self._advance(unknown, self._unknown_answers)
             self._unknown = None
             return is_written
 
     def answers(self, keys: Sequence[bytes]) -> dict[bytes, AnswerRow]:
-        """Read what was answered under those keys; keys never seen are left out."""
-        rows = self._select(_ANSWERS, answer.c.key, keys)
-        return {
-            key: AnswerRow(key, body_sha, bool(refused), document, created_us)
-            for key, body_sha, refused, document, created_us in rows
-        }
+        """Read what was answered under those keys; keys never seen are left out.
+
+        Those never seen cost no visit to the database, nor do the newest 32,000.
+        """
+        with self._lock:
+            self._check_is_settled()
+            found, numbers = self._index.find(keys)
+            if numbers:
+                wanted = set(keys).difference(found)
+                rows = self._select_locked(_ANSWERS, answer.c.commit_number, numbers)
+                for _, records in sorted(rows):
+                    found |= {row.key: row for row in _decode_answers(records) if row.key in wanted}
+            return found
 
     def load_holds(self, hold_ids: Sequence[str]) -> dict[str, HoldRow]:
         """Read holds by id, whatever their status, on the writer's connection."""
@@ -230,7 +251,11 @@ class OrderStore(OrderReads):
                 )
 
     def prune(
-        self, now_us: int, applied_sequence: int, row_count_max: int = PRUNE_ROW_COUNT
+        self,
+        now_us: int,
+        applied_sequence: int,
+        row_count_max: int = PRUNE_ROW_COUNT,
+        pack_count_max: int = PACK_COUNT,
     ) -> Pruned:
         """Drop a bounded number of rows that have been kept long enough.
 
@@ -239,13 +264,13 @@ class OrderStore(OrderReads):
         applied_sequence
             The last ledger event that supply has applied and holds in a checkpoint; later ones
             stay, however old.
-        row_count_max
-            Most rows of each kind.
+        row_count_max, pack_count_max
+            Most rows of each kind; most commits whose answers go.
         """
         finished = sa.select(hold.c.id).where(
             HOLD_IS_FINISHED, hold.c.expires_us < now_us - self._holds_keep_us
         )
-        old_answers = sa.select(answer.c.key).where(
+        old_answers = sa.select(answer.c.commit_number).where(
             answer.c.created_us < now_us - self._answers_keep_us
         )
         applied = sa.select(ledger_event.c.sequence).where(
@@ -253,17 +278,17 @@ class OrderStore(OrderReads):
             ledger_event.c.sequence <= sa.select(writer.c.ledger_published).scalar_subquery(),
             ledger_event.c.created_us < now_us - self._ledger_events_keep_us,
         )
+        before = self._position.commit_number
         with self._ledger.write() as connection:
-
-            def drop(query: sa.Select[Any], key: sa.Column[Any], order: sa.Column[Any]) -> int:
-                some = query.order_by(order).limit(row_count_max)
-                return connection.execute(sa.delete(key.table).where(key.in_(some))).rowcount
-
-            return Pruned(
-                answers=drop(old_answers, answer.c.key, answer.c.created_us),
-                holds=drop(finished, hold.c.id, hold.c.expires_us),
-                ledger_events=drop(applied, ledger_event.c.sequence, ledger_event.c.sequence),
+            pruned = Pruned(
+                answers=_drop(connection, old_answers, answer.c.created_us, pack_count_max),
+                holds=_drop(connection, finished, hold.c.expires_us, row_count_max),
+                ledger_events=_drop(connection, applied, ledger_event.c.sequence, row_count_max),
             )
+            oldest = connection.execute(sa.select(sa.func.min(answer.c.commit_number))).scalar()
+        with self._lock:
+            self._index.forget(before if oldest is None else oldest)
+        return pruned
 
     def statistics(self) -> StoreStatistics:
         """Describe how far this writer has come."""
@@ -272,6 +297,7 @@ class OrderStore(OrderReads):
             position=self._position,
             is_settled=self._unknown is None,
             reconnects=max(0, self._links_opened - 1),
+            answer_count=len(self._index),
         )
 
     def close(self) -> None:
@@ -289,6 +315,21 @@ class OrderStore(OrderReads):
     def _check_is_settled(self) -> None:
         if self._unknown is not None:
             raise CommitUnknown("the outcome of a commit is not known yet", "Settle it first")
+
+    def _advance(self, after: Position, answers: Sequence[AnswerRow]) -> None:
+        self._index.add(after.commit_number, answers)
+        self._position, self._unknown, self._unknown_answers = after, None, []
+
+    def _load_index(self, now_us: int, *, base: int) -> AnswerIndex:
+        query = sa.select(answer.c.commit_number, answer.c.hashes).where(
+            answer.c.created_us >= now_us - self._answers_keep_us
+        )
+        with self._ledger.read() as connection:
+            rows = connection.execute(query).all()
+        numbers = [row.commit_number for row in rows]
+        index = AnswerIndex(min(numbers, default=base))
+        index.load(numbers, [row.hashes for row in rows])
+        return index
 
     def _after(self, commit: Commit) -> Position:
         number, event_number, sequence = self._position
@@ -321,9 +362,9 @@ class OrderStore(OrderReads):
             (hold, commit.holds),
             (orders, commit.orders),
             (task, commit.tasks),
-            (answer, commit.answers),
+            (answer, _packed_answers(commit, after)),
             (ledger_event, commit.ledger_events),
-            (order_event, _packed(commit, after)),
+            (order_event, _packed_events(commit, after)),
             (claim_offset, list(commit.claim_offsets.items())),
         ):
             yield from bulk.upserts(self._dialect_name, table, rows)
@@ -369,18 +410,23 @@ class OrderStore(OrderReads):
             raise
 
     def _select(self, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[Any]) -> Rows:
+        with self._lock:
+            self._check_is_settled()
+            return self._select_locked(query, column, keys)
+
+    def _select_locked(
+        self, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[Any]
+    ) -> Rows:
         statements = list(bulk.by_keys(self._dialect_name, query, column, keys))
 
         def read(link: Link) -> Rows:
             return [row for statement in statements for row in link.select(statement)]
 
-        with self._lock:
-            self._check_is_settled()
-            try:
-                return self._on_link(read)
-            except DriverErrors as error:
-                self._undo()
-                raise unavailable(self._ledger.place, error) from error
+        try:
+            return self._on_link(read)
+        except DriverErrors as error:
+            self._undo()
+            raise unavailable(self._ledger.place, error) from error
 
     def _on_link(self, action: Callable[[Link], T]) -> T:
         link = self._link
@@ -408,7 +454,7 @@ class OrderStore(OrderReads):
             link.close()
 
 
-def _packed(commit: Commit, after: Position) -> list[tuple[int, int, bytes]]:
+def _packed_events(commit: Commit, after: Position) -> list[tuple[int, int, bytes]]:
     # One row for all events of a commit: a quarter of the writing, and one row to drop.
     if not commit.events:
         return []
@@ -416,9 +462,26 @@ def _packed(commit: Commit, after: Position) -> list[tuple[int, int, bytes]]:
     return [(after.event_number, first, _encode_records(commit.events))]
 
 
+def _packed_answers(commit: Commit, after: Position) -> list[tuple[int, int, bytes, bytes]]:
+    rows = commit.answers
+    if not rows:
+        return []
+    created_us = max(row.created_us for row in rows)
+    hashes = hashes_of([row.key for row in rows])
+    return [(after.commit_number, created_us, hashes, _encode_records(rows))]
+
+
 def _fenced(place: str) -> WriterFenced:
     what = f"another order writer has taken over the ledger at {place}"
     return WriterFenced(what, "Run one order writer for a deployment; this one has to end")
+
+
+def _drop(
+    connection: Connection, query: sa.Select[Any], order: sa.Column[Any], count_max: int
+) -> int:
+    (key,) = query.selected_columns
+    some = query.order_by(order).limit(count_max)
+    return connection.execute(sa.delete(order.table).where(key.in_(some))).rowcount
 
 
 def _bound(dialect_name: str, statement: Any, values: dict[str, Any]) -> Statement:
@@ -431,7 +494,7 @@ def _raised(column: sa.Column[int], name: str) -> sa.Case[int]:
     return sa.case((column < value, value), else_=column)
 
 
-_ANSWERS: Final = sa.select(answer)
+_ANSWERS: Final = sa.select(answer.c.commit_number, answer.c.records)
 _HOLDS: Final = sa.select(hold)
 _ORDERS: Final = sa.select(orders)
 _ORDERS_OF_TASKS: Final = sa.select(task.c.id, orders).join(orders, orders.c.id == task.c.order_id)

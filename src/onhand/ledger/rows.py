@@ -1,6 +1,7 @@
 """What the order store takes and gives: rows, the commit that carries them, and pages.
 
-The fields of a row are the columns of its table, in their order: a row is bound as it is.
+The fields of a row are the columns of its table, in their order: a row is bound as it is. Answers
+and events are packed instead, all of a commit into one row.
 ``document`` is JSON in UTF-8, written and read by others; the store never looks inside.
 """
 
@@ -52,6 +53,7 @@ class AnswerRow(NamedTuple):
     """What a command was answered, for whoever sends it again; or that a claim is decided.
 
     ``key`` is a hash of 16 to 32 bytes, ``body_sha`` one of the body that the answer is for.
+    The answers of a commit are stored in one row.
     """
 
     key: bytes
@@ -142,7 +144,7 @@ class TaskPage(NamedTuple):
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows one call of ``prune`` removed."""
+    """How many rows one call of ``prune`` removed; one of answers is a commit's."""
 
     answers: int = 0
     holds: int = 0

@@ -10,6 +10,7 @@ from alembic.config import Config
 
 from onhand.errors import InvalidInput, WriterFenced
 from onhand.ledger import OrderReads, OrderStore, SetupStore, bulk, open_ledger, rows, schema
+from onhand.ledger.answer_index import AnswerIndex
 from onhand.ledger.migrate import MIGRATIONS
 from onhand.ledger.order_store import DAY_US, KEEP_US
 from onhand.ledger.rows import Commit, HoldRow, OrderRow
@@ -33,7 +34,6 @@ def count(ledger, table):
         (rows.HoldRow, schema.hold),
         (rows.OrderRow, schema.orders),
         (rows.TaskRow, schema.task),
-        (rows.AnswerRow, schema.answer),
         (rows.LedgerEventRow, schema.ledger_event),
     ],
 )
@@ -92,6 +92,42 @@ def test_last_of_several_rows_of_one_key_counts(store):
     store.commit(Commit(holds=[hold(1), hold(2), hold(1, "released")]))
     assert store.hold("h000001").status == "released"
     assert store.hold("h000002").status == "active"
+
+
+def test_answers_of_earlier_writers_are_found(store, make_store):
+    """Who takes over knows every answer that is kept, the newest of several for one key."""
+    for number in range(1, 6):
+        store.commit(batch(number, size=40))
+    store.commit(Commit(answers=[answer(41, refused=True)]))
+    other = make_store()
+    other.take_over("other", 1)
+    assert other.statistics().answer_count == 201
+    found = other.answers([key(each) for each in range(300)])
+    assert set(found) == {key(each) for each in range(40, 240)}
+    assert found[key(41)] == answer(41, refused=True)
+    assert found[key(42)] == answer(42)
+
+
+def test_answers_outlive_their_memory(store, monkeypatch):
+    """Answers that are no longer kept whole in memory are read from the ledger."""
+    monkeypatch.setattr(store, "_index", AnswerIndex(young_max=10))
+    for number in range(1, 31):
+        store.commit(Commit(answers=[answer(each) for each in range(number * 4, number * 4 + 4)]))
+    everything = range(4, 124)
+    known, numbers_ = store._index.find([key(each) for each in everything])
+    assert len(known) == 12
+    assert numbers_ == list(range(1, 28))
+    found = store.answers([key(each) for each in everything])
+    assert found == {key(each): answer(each) for each in everything}
+
+
+def test_key_that_is_no_hash_is_refused(store):
+    """Keys must be long enough to be told apart in memory; a batch with a short one is refused."""
+    with pytest.raises(ValueError, match="16 to 32 bytes"):
+        store.commit(Commit(holds=[hold(1)], answers=[answer(1)._replace(key=b"short")]))
+    assert store.hold("h000001") is None
+    with pytest.raises(ValueError, match="16 to 32 bytes"):
+        store.answers([b"short"])
 
 
 def test_no_key_is_looked_up_for_nothing(store):
@@ -371,17 +407,16 @@ def test_pruning_is_bounded_and_keeps_what_counts(make_store, ledger):
                 hold(100, "active", old_us),
                 hold(101, "expired", NOW_US - KEEP_US),
             ],
-            answers=[
-                *[answer(each, created_us=old_us) for each in range(5)],
-                answer(100, created_us=NOW_US - KEEP_US),
-            ],
             orders=[order(1, status="fulfilled", created_us=0, is_open=False)],
             ledger_events=[ledger_event(each, old_us) for each in range(1, 9)],
         )
     )
+    for each in range(5):
+        store.commit(Commit(answers=[answer(each, created_us=old_us)]))
+    store.commit(Commit(answers=[answer(100, created_us=NOW_US - KEEP_US)]))
     store.mark_published(ledger_events=5)
-    gone = store.prune(NOW_US, applied_sequence=7, row_count_max=10)
-    assert (gone.holds, gone.answers, gone.ledger_events) == (10, 5, 5)
+    gone = store.prune(NOW_US, applied_sequence=7, row_count_max=10, pack_count_max=3)
+    assert (gone.holds, gone.answers, gone.ledger_events) == (10, 3, 5)
     while store.prune(NOW_US, applied_sequence=7, row_count_max=10).total:
         pass
     assert set(store.load_holds([f"h{each:06d}" for each in (0, 24, 100, 101)])) == {
@@ -389,7 +424,10 @@ def test_pruning_is_bounded_and_keeps_what_counts(make_store, ledger):
         "h000101",
     }
     assert count(ledger, schema.hold) == 2
-    assert list(store.answers([key(each) for each in (0, 4, 100)])) == [key(100)]
+    assert count(ledger, schema.answer) == 1
+    next_store = make_store()
+    next_store.take_over("next", NOW_US)
+    assert list(next_store.answers([key(each) for each in (0, 4, 100)])) == [key(100)]
     assert [each.sequence for each in store.load_ledger_events(0)] == [6, 7, 8]
     assert store.order("o000001") is not None
     assert store.last_sequence() == 8
