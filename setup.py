@@ -28,6 +28,7 @@ BUILD = Path("build")
 # C that several extensions are made of. Each has its own copy inside: symbols are hidden.
 SHARED = {
     "demand": ["store"],
+    "promising": ["reader", "store"],
     "reader": ["store"],
     "storekit": ["store"],
     "supply": ["store"],

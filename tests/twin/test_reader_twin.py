@@ -220,7 +220,7 @@ def check_promisable(reader, twin, skus, scope):
 
 
 def check_listed(demand, beside, cells):
-    """The writer and a reader list what was promised and what is owed."""
+    """Compare what the writer and a reader list as promised and owed."""
     for lists in (demand, beside):
         listed = [
             (sku, place, units)

@@ -17,39 +17,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from onhand._native.reader cimport (
-    OH_DUE_COUNT,
-    Table,
-    oh_demand_any,
-    oh_group_t,
-    oh_item_t,
-    oh_numbers,
-    oh_numbers_t,
-    oh_promise,
-    oh_promised_find,
-    oh_read_cell,
-    oh_read_cell_available,
-    oh_read_cells_available,
-    oh_read_group_available,
-    oh_read_group_cells,
-    oh_read_groups_available,
-    oh_render_item,
-    oh_room_free,
-    oh_room_t,
-    oh_rows_done,
-    oh_rows_read,
-    oh_rows_t,
-    oh_scope_t,
-    oh_shard_t,
-    oh_sku_limit,
-    oh_special_t,
-    oh_stamp,
-    oh_stamp_t,
-    oh_style_t,
-    oh_terms_t,
-    oh_text_free,
-    oh_text_raw,
-    oh_text_stamp,
-    oh_text_string,
+    OH_DUE_COUNT, Table, oh_demand_any, oh_group_t, oh_item_t, oh_numbers, oh_numbers_t,
+    oh_promise, oh_promised_find, oh_read_cell_available, oh_read_cells_available,
+    oh_read_group_available, oh_read_groups_available, oh_render_item, oh_room_free, oh_room_t,
+    oh_rows_done, oh_rows_read, oh_rows_t, oh_scope_t, oh_shard_t, oh_sku_limit, oh_special_t,
+    oh_stamp, oh_stamp_t, oh_style_t, oh_text_free, oh_text_raw, oh_text_stamp, oh_text_string,
     oh_text_t,
 )
 from onhand._native.store cimport (
@@ -67,7 +39,6 @@ from onhand._native.store cimport (
 import numpy as np
 
 cdef enum:
-    CHUNK = 512          # reads between two chances for other threads
     AHEAD = 12           # strings ahead that memory is asked for
 
 cdef extern from *:
@@ -78,15 +49,6 @@ cdef extern from *:
 
 cdef extern from "onhand/store.h" nogil:
     void oh_row_prefetch(const void *store, uint32_t sku)
-
-
-cdef struct batch_t:     # one chunk of a batch read, on its way through the caches
-    uint64_t hash[CHUNK]
-    const uint8_t *text[CHUNK]
-    uint32_t length[CHUNK]
-    uint32_t shard[CHUNK]
-    uint32_t number[CHUNK]
-    uint32_t promised[CHUNK]
 
 
 cdef bint utf8_of(object text, const uint8_t **utf8, uint32_t *length) except -1:
@@ -123,15 +85,6 @@ cdef class View:
     demand
         The table of what is promised, or None.
     """
-
-    cdef oh_shard_t *shards
-    cdef oh_group_t *groups
-    cdef uint32_t shard_count
-    cdef uint32_t group_count
-    cdef int32_t low_stock
-    cdef dict ordinals
-    cdef object judge
-    cdef list kept
 
     def __cinit__(self, tuple tables, tuple compiled, dict ordinals, judge, int32_t low_stock,
                   Table demand=None):
@@ -449,104 +402,6 @@ cdef class View:
         if status != OH_OK:
             raise MemoryError
         return available
-
-    # ---- for the order writer ----
-
-    def cell(self, sku, uint32_t ordinal) -> tuple[int, int, int]:
-        """Return on_hand, reserved and safety_stock of a cell, whoever the SKU is."""
-        cdef oh_terms_t terms = self.cell_terms(sku, ordinal)
-        return terms.on_hand, terms.reserved, terms.safety_stock
-
-    def promisable(self, sku, location):
-        """Return on_hand - reserved - safety_stock of a cell, whoever the SKU is.
-
-        None when a look at set-up is needed first: the location is new, or the view no longer is.
-        """
-        cdef oh_terms_t terms
-        if self.stale():
-            return None
-        found = self.ordinals.get(location)
-        if found is None:
-            return None
-        terms = self.cell_terms(sku, found)
-        return terms.on_hand - terms.reserved - terms.safety_stock
-
-    cdef oh_terms_t cell_terms(self, object sku, uint32_t ordinal) except *:
-        cdef oh_item_t item
-        cdef oh_terms_t nothing = [0, 0, 0]
-        self.scope_check([False, ordinal])
-        if not self.find(sku, &item, True):
-            return nothing
-        return oh_read_cell(&item, item.shard.slot_of[ordinal])
-
-    def ledger_sequence_of(self, sku) -> int:
-        """Return the last sequence of stock.ledger applied by the shard that owns a SKU."""
-        cdef oh_item_t item
-        if not self.find(sku, &item, True):
-            raise ValueError("Condition failed: a SKU has 1 to 256 bytes of UTF-8")
-        return item.shard.store.header.ledger_sequence
-
-    def group_cells(self, list skus not None, uint32_t group):
-        """Return the available units (int64) of SKUs at every member of a group.
-
-        Returns
-        -------
-        ndarray of shape (len(skus), members)
-            Members in the order of the group's ordinals; SKUs that nobody knows have no stock.
-        """
-        self.scope_check([True, group])
-        cdef Py_ssize_t members = self.shards[0].groups[group].member_count
-        available = np.zeros((len(skus), members), np.int64)
-        cdef int64_t[:, ::1] out = available
-        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
-        cdef oh_item_t item
-        cdef Py_ssize_t at
-        cdef int status = OH_OK
-        if members == 0:
-            return available
-        try:
-            for at in range(out.shape[0]):
-                if self.find(skus[at], &item, True):
-                    status = oh_read_group_cells(&item, &item.shard.groups[group], &room,
-                                                 &out[at, 0])
-                if status != OH_OK:
-                    raise MemoryError
-        finally:
-            oh_room_free(&room)
-        return available
-
-    def to_order(self, sku, const uint32_t[::1] ordinals) -> list[list[tuple[int, int]]]:
-        """Return what is available to order of a SKU's cells: today, and each day it changes.
-
-        Returns
-        -------
-        list
-            For each location a list of (day, quantity); whoever the SKU is.
-        """
-        cdef oh_item_t item
-        cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
-        cdef oh_rows_t rows
-        cdef oh_numbers_t numbers
-        cdef oh_scope_t scope = [False, 0]
-        cdef Py_ssize_t at
-        if not self.find(sku, &item, True):
-            raise ValueError("Condition failed: a SKU has 1 to 256 bytes of UTF-8")
-        for at in range(ordinals.shape[0]):
-            scope.index = ordinals[at]
-            self.scope_check(scope)
-        found = []
-        cdef int status = oh_rows_read(&item, False, &room, &rows)
-        try:
-            if status != OH_OK:
-                raise MemoryError
-            for at in range(ordinals.shape[0]):
-                scope.index = ordinals[at]
-                oh_numbers(&item, &rows, scope, &numbers)
-                found.append(days_of(&numbers))
-        finally:
-            oh_rows_done(&item, &room, &rows)
-            oh_room_free(&room)
-        return found
 
     # ---- every number ----
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from onhand._native import promising
 from onhand.errors import TableUnavailable
 from onhand.model.availability import Answer, AvailableOn, Band, Movement, Progress
 from onhand.model.setup import Setup
@@ -189,7 +190,7 @@ class TableReader:
             There is no supply table yet.
         """
         view = self._view
-        units = view.promisable(sku, location) if view is not None else None
+        units = promising.promisable(view, sku, location) if view is not None else None
         return units if units is not None else self._promisable(sku, location)
 
     def cell_shortfall(self, sku: str, location: str) -> int:
@@ -214,7 +215,7 @@ class TableReader:
         """
         view = self._current()
         _, index = self._scope(f"group:{group}")
-        return self._compilation.member_names(group), view.group_cells(skus, index)
+        return self._compilation.member_names(group), promising.group_cells(view, skus, index)
 
     def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
         """Read what is available to order of a cell: today, and each day on which it changes.
@@ -234,7 +235,7 @@ class TableReader:
         view = self._on_day(now_us)
         ordinals = self._compilation.ordinals
         known = [ordinals[place] for place in locations if place in ordinals]
-        found = iter(view.to_order(sku, np.array(known, np.uint32)))
+        found = iter(promising.to_order(view, sku, np.array(known, np.uint32)))
         return [
             next(found) if place in ordinals else self._nothing_due(sku, place, now_us)
             for place in locations
@@ -242,7 +243,7 @@ class TableReader:
 
     def ledger_sequence_of(self, sku: str) -> int:
         """Return the last ``stock.ledger`` sequence applied by the shard that owns a SKU."""
-        return self._current().ledger_sequence_of(sku)
+        return promising.ledger_sequence_of(self._current(), sku)
 
     def ledger_sequences(self) -> tuple[int, ...]:
         """Return the last ``stock.ledger`` sequence applied, by shard."""
@@ -256,7 +257,7 @@ class TableReader:
         view = self._current()
         ordinal = self._compilation.ordinals.get(location)
         if ordinal is not None:
-            return view.cell(sku, ordinal)
+            return promising.cell(view, sku, ordinal)
         unconfigured = self._compilation.unconfigured_count
         return 0, 0, self._setup.safety_stock(sku, location, unconfigured_count=unconfigured)
 

@@ -228,9 +228,9 @@ async def follow_availability(request: Request[Any, Any, Any]) -> Stream:
 
 
 def write_cursor(cursor: Cursor) -> str:
-    """Write a place in the changes as an event id: ``generation-sequence``, demand's first."""
-    generations = (cursor.demand_generation, *cursor.generations)
-    pairs = zip(generations, (cursor.demand_sequence, *cursor.sequences), strict=True)
+    """Write a place in the changes as an event id: ``generation-sequence`` of each shard, then demand."""
+    generations = (*cursor.generations, cursor.demand_generation)
+    pairs = zip(generations, (*cursor.sequences, cursor.demand_sequence), strict=True)
     return ".".join(f"{generation}-{sequence}" for generation, sequence in pairs)
 
 
@@ -239,9 +239,9 @@ def parse_cursor(text: str) -> Cursor | None:
     pairs = [part.partition("-") for part in text.split(".")]
     if not all(first.isdecimal() and last.isdecimal() for first, _, last in pairs):
         return None
-    generations = tuple(int(first) for first, _, _ in pairs)
-    sequences = tuple(int(last) for _, _, last in pairs)
-    return Cursor(generations[1:], sequences[1:], generations[0], sequences[0])
+    *generations, demand_generation = (int(first) for first, _, _ in pairs)
+    *sequences, demand_sequence = (int(last) for _, _, last in pairs)
+    return Cursor(tuple(generations), tuple(sequences), demand_generation, demand_sequence)
 
 
 def _event(event_id: str | None, kind: bytes, data: bytes) -> bytes:
