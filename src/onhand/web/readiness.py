@@ -41,6 +41,8 @@ class ReadinessCheck:
         Asked once it can be reached, and then no more.
     writer
         Takes orders in this process, where it does.
+    supply_s_max
+        How old stock numbers may be for orders to be promised by them.
     partition_count
         Of topics that have to be created; None creates none.
     """
@@ -50,8 +52,11 @@ class ReadinessCheck:
         event_log: EventLog,
         side: ReadSide,
         writer: OrderWriter | None,
+        *,
+        supply_s_max: float,
         partition_count: int | None,
     ) -> None:
+        self._supply_s_max = supply_s_max
         self._log = event_log
         self._side = side
         self._writer = writer
@@ -92,6 +97,11 @@ class ReadinessCheck:
             if silent_s > HEARTBEAT_S_MAX:
                 warnings.append(
                     f"ingest has not been heard of for {silent_s:.0f} s; is it running?"
+                )
+            supply_s = time.time() - min(progress.heartbeat_us, progress.as_of_us) / 1e6
+            if self._writer is not None and supply_s > self._supply_s_max:
+                warnings.append(
+                    f"the stock numbers are {supply_s:.0f} s old, so nothing is promised by them"
                 )
         if self._writer is not None:
             missing += self._writer.missing()

@@ -111,7 +111,13 @@ class Services:
                 page=self.page,
             )
         create = settings.kafka_partition_count if self.publishing else None
-        self.readiness = ReadinessCheck(self.log, self.side, self.writer, create)
+        self.readiness = ReadinessCheck(
+            self.log,
+            self.side,
+            self.writer,
+            supply_s_max=settings.max_supply_age_ms / 1_000,
+            partition_count=create,
+        )
         if self.writer is not None:
             self.writer.start()
 
