@@ -7,6 +7,7 @@
         shard-000.json                 which generation readers open, replaced atomically
         demand.<generation>.table      what is promised, of all SKUs; written by the order writer
         demand.json                    the same for it; missing: nothing is promised
+        shards.last, demand.last       the highest generation that a clean end has removed
 
 A generation is published once it has applied all that its predecessor had; the older files are
 unlinked then. Readers that still map them keep them until they look again.
@@ -33,6 +34,7 @@ CHANGES_NAME = "changes.json"
 """The file that says how far changes of the tables have been told."""
 
 _TABLE_NAME = re.compile(r"shard-(\d{3})\.(\d+)\.table")
+_SHARDS_LAST, _DEMAND_LAST = "shards.last", "demand.last"
 _DEMAND_NAME = re.compile(r"demand\.(\d+)\.table")
 
 
@@ -99,10 +101,14 @@ class TableDirectory:
         return self.path / f"shard-{shard:03}.json"
 
     def next_generation(self, shard: int) -> int:
-        """Give a new generation its number: above every file there and the one published."""
+        """Give a new generation its number: above all that were there, removed ones too.
+
+        Readers keep a generation that was removed, and know a new one by its number.
+        """
         published = self.published(shard)
         seen = [generation for generation, _ in self._tables(shard)]
-        return max([0, *seen, published.generation if published else 0]) + 1
+        seen.append(published.generation if published else 0)
+        return max(self._last(_SHARDS_LAST), *seen) + 1
 
     def published(self, shard: int) -> Published | None:
         """Read which generation of a shard is published, None before the first is.
@@ -158,7 +164,12 @@ class TableDirectory:
 
     def remove_tables(self) -> None:
         """Free the tables and what belongs to them; metrics of other processes stay."""
-        for path in [*self._files(), self.path / CHANGES_NAME]:
+        files = list(self._files())
+        generations = [
+            int(match[2]) for path in files if (match := _TABLE_NAME.fullmatch(path.name))
+        ]
+        self._remember(_SHARDS_LAST, generations)
+        for path in [*files, self.path / CHANGES_NAME]:
             path.unlink(missing_ok=True)
 
     # ---- demand ----
@@ -172,10 +183,11 @@ class TableDirectory:
         return self.path / "demand.json"
 
     def next_demand_generation(self) -> int:
-        """Give a new demand table its number: above every file there and the one published."""
+        """Give a new demand table its number, as :meth:`next_generation` does."""
         published = self.published_demand()
         seen = [generation for generation, _ in self._demand_tables()]
-        return max([0, *seen, published.generation if published else 0]) + 1
+        seen.append(published.generation if published else 0)
+        return max(self._last(_DEMAND_LAST), *seen) + 1
 
     def published_demand(self) -> DemandPublished | None:
         """Read which demand table is published, None while there is none.
@@ -216,8 +228,10 @@ class TableDirectory:
 
     def remove_demand(self) -> None:
         """Free the demand table; readers that map it keep it until there is another."""
+        tables = self._demand_tables()
+        self._remember(_DEMAND_LAST, [generation for generation, _ in tables])
         self.demand_published_path().unlink(missing_ok=True)
-        for _, path in self._demand_tables():
+        for _, path in tables:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -241,6 +255,18 @@ class TableDirectory:
             if match and int(match[1]) == shard:
                 found.append((int(match[2]), path))
         return found
+
+    def _last(self, name: str) -> int:
+        try:
+            return int((self.path / name).read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _remember(self, name: str, generations: list[int]) -> None:
+        if generations:
+            draft = self.path / f"{name}.new"
+            draft.write_text(str(max(self._last(name), *generations)))
+            draft.replace(self.path / name)
 
     def _demand_tables(self) -> list[tuple[int, Path]]:
         files = self.path.glob("demand.*.table") if self.path.is_dir() else ()

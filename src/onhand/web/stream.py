@@ -228,7 +228,7 @@ async def follow_availability(request: Request[Any, Any, Any]) -> Stream:
 
 
 def write_cursor(cursor: Cursor) -> str:
-    """Write a place in the changes as an event id: ``generation-sequence`` of each shard, then demand."""
+    """Write a place in the changes as an event id: ``generation-sequence`` of each table."""
     generations = (*cursor.generations, cursor.demand_generation)
     pairs = zip(generations, (*cursor.sequences, cursor.demand_sequence), strict=True)
     return ".".join(f"{generation}-{sequence}" for generation, sequence in pairs)

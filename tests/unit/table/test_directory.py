@@ -3,7 +3,7 @@
 import pytest
 
 from onhand.errors import TableUnavailable
-from onhand.table.directory import Published, TableDirectory
+from onhand.table.directory import DemandPublished, Published, TableDirectory
 
 PARTITIONS = (("stock.sales", 0), ("stock.sales", 1))
 
@@ -80,3 +80,65 @@ def test_removing_frees_everything_and_may_be_repeated(directory):
     directory.remove()
     directory.remove()
     assert not directory.path.exists()
+
+
+def make_demand(directory):
+    generation = directory.next_demand_generation()
+    directory.demand_path(generation).write_bytes(b"table")
+    return generation
+
+
+def test_publishing_a_demand_table_drops_those_before_it(directory):
+    """The demand table has generations of its own, and shards are left alone."""
+    shard = make(directory, 0, 1)
+    directory.publish(0, 1, shard_count=1, partitions=PARTITIONS)
+    assert directory.published_demand() is None
+    for generation in (1, 2):
+        assert make_demand(directory) == generation
+        directory.publish_demand(generation)
+    assert directory.published_demand() == DemandPublished(2, "demand.2.table")
+    assert not directory.demand_path(1).exists()
+    assert shard.exists()
+    assert directory.next_demand_generation() == 3
+
+
+def test_what_a_killed_order_writer_left_is_dropped(directory):
+    """A generation that was never published goes; the published one stays."""
+    directory.publish_demand(make_demand(directory))
+    left = directory.demand_path(make_demand(directory))
+    assert directory.clean_demand() == [left]
+    assert not left.exists()
+    assert directory.demand_path(1).exists()
+
+
+def test_supply_and_demand_are_freed_apart(directory):
+    """Ingest and the order writer end on their own, each with its own files."""
+    make(directory, 0, 1)
+    directory.publish(0, 1, shard_count=1, partitions=PARTITIONS)
+    directory.publish_demand(make_demand(directory))
+    directory.remove_tables()
+    assert not directory.table_path(0, 1).exists()
+    assert directory.demand_path(1).exists()
+    assert directory.published_demand() is not None
+    directory.remove_demand()
+    directory.remove_demand()
+    assert not directory.bytes_on_disk()
+
+
+def test_generations_that_were_removed_are_not_numbered_again(directory):
+    """Readers that keep a removed table must be able to tell the next one from it."""
+    for shard in (0, 1):
+        make(directory, shard, 4 + shard)
+    directory.publish_demand(make_demand(directory))
+    for _ in range(2):
+        directory.remove_tables()
+        directory.remove_demand()
+    assert directory.next_generation(0) == 6
+    assert directory.next_demand_generation() == 2
+
+
+def test_a_damaged_publication_of_demand_says_what_to_do(directory):
+    """Rubbish is not taken for nothing promised."""
+    directory.demand_published_path().write_text("[]")
+    with pytest.raises(TableUnavailable, match="remove the file"):
+        directory.published_demand()

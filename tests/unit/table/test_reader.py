@@ -105,6 +105,21 @@ def test_tables_that_were_freed_stay_readable_and_grow_old(tables):
     assert reader.available("a", "x") == 4
 
 
+def test_tables_made_after_a_clean_end_are_followed(tables):
+    """What was kept of ingest that ended gives way to what ingest that started has made."""
+    tables.kit.add("a", "x", 4)
+    tables.publish()
+    reader = tables.reader()
+    tables.directory.remove_tables()
+    assert not reader.refresh()
+    generation = tables.directory.next_generation(0)
+    tables.kits = [tables.make(0, generation)]
+    tables.kit.add("a", "x", 9)
+    tables.publish(generation)
+    assert reader.refresh()
+    assert reader.available("a", "x") == 9
+
+
 def test_what_nobody_has_named_is_unknown(tables):
     """SKUs give None or a KeyError, scopes always the error that names them."""
     tables.kit.add("a", "x", 4)
