@@ -70,9 +70,9 @@ cdef extern from "sourcing/sourcing.h" nogil:
 cdef dict RULES = {
     OH_SOURCE_BAD_QUANTITY: "quantities are 1 to 2**42",
     OH_SOURCE_BAD_DISTANCE: "distance_km is nan or 0 to 100,000",
-    OH_SOURCE_BAD_COST: "cost is 0 to 1e9",
+    OH_SOURCE_BAD_COST: "cost is at least 0",
     OH_SOURCE_BAD_PRIORITY: "priority is -2**31 to 2**31 - 1",
-    OH_SOURCE_BAD_LOAD: "load is 0 to 1",
+    OH_SOURCE_BAD_LOAD: "load is at least 0",
 }
 
 OPTIONS_MAX = OH_SOURCE_OPTIONS_MAX

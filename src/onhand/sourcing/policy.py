@@ -28,11 +28,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     distance_km : float64[N]
         From the place to the destination; nan when unknown, which ranks after all that is known.
     cost : float64[N]
-        Handling cost of one package, at least 0.
+        Handling cost of one package, at least 0; what is above 1e9 counts as that.
     priority : int64[N]
         Lower is better.
     load : float64[N]
-        Share of the day's capacity that is used, 0 to 1. Full places are left out by the caller.
+        Share of the day's capacity that is used, 0 to 1 and above when more was taken on. What
+        full places may not give is excluded by the caller.
     allow_split : bool
         Several places may serve one order, and one item too.
     allow_partial : bool

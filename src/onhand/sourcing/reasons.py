@@ -87,6 +87,8 @@ def _headline(key: Key, found: Found, best: Key) -> str:
 
 def _compare_metres(metres: int, following: int) -> str:
     unknown, unknown_following = metres // UNKNOWN_METRES, following // UNKNOWN_METRES
+    if unknown == 0 < unknown_following:
+        return "distance known, before an unknown one"
     if unknown != unknown_following:
         return f"distance unknown of {_word(unknown)} instead of {_word(unknown_following)}"
     near, far = (_kilometres(each % UNKNOWN_METRES) for each in (metres, following))

@@ -318,16 +318,21 @@ void oh_cover_search(const oh_shared_t *shared, uint32_t packages, oh_arena_t *a
 
 /* ------------------------------------------------------------------ bounds and the greedy way */
 
+/* How many places it takes at least, when these are the most that any can give, descending. */
 static uint32_t least_of(const double *top, double wanted)
 {
-    double sum = 0;
+    /* Room for rounding: one too few costs a search, one too many an option. */
+    double rest = wanted * (1 - 1e-9);
     for (uint32_t at = 0; at < DEPTH; at++) {
-        sum += top[at];
-        /* Room for rounding: one too few costs a search, one too many an option. */
-        if (sum >= wanted * (1 - 1e-9))
+        rest -= top[at];
+        if (rest <= 0)
             return at + 1;
     }
-    return DEPTH + 1;
+    if (top[DEPTH - 1] <= 0)
+        return DEPTH + 1;
+    double more = rest / top[DEPTH - 1];
+    uint32_t whole = more < OH_SOURCE_PLACES_MAX ? (uint32_t)more : OH_SOURCE_PLACES_MAX;
+    return DEPTH + whole + (whole < more);
 }
 
 uint32_t oh_cover_least(const oh_shared_t *shared)
@@ -336,7 +341,7 @@ uint32_t oh_cover_least(const oh_shared_t *shared)
     for (uint32_t position = 0; position < shared->count; position++)
         largest(shared->gain[position], top, DEPTH);
     uint32_t least = least_of(top, shared->items);
-    for (uint32_t item = 0; item < shared->items && least <= DEPTH; item++) {
+    for (uint32_t item = 0; item < shared->items; item++) {
         const int64_t *units = shared->by_item + (size_t)item * shared->stride;
         memset(top, 0, sizeof top);
         uint32_t enough = 0;

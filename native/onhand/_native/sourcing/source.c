@@ -40,13 +40,15 @@ static int fill_distance(const oh_request_t *request, int64_t *metres)
     return good ? OH_SOURCE_OK : OH_SOURCE_BAD_DISTANCE;
 }
 
+/* What lies above `most` counts as that much: sums have to fit. */
 static int fill_scaled(const double *from, uint32_t count, double scale, double most, int64_t *to,
                        int bad)
 {
     bool good = true;
     for (uint32_t place = 0; place < count; place++) {
-        good &= from[place] >= 0 && from[place] <= most;
-        to[place] = good ? (int64_t)(from[place] * scale + 0.5) : 0;
+        double value = from[place] < most ? from[place] : most;
+        good &= from[place] >= 0;
+        to[place] = good ? (int64_t)(value * scale + 0.5) : 0;
     }
     return good ? OH_SOURCE_OK : bad;
 }
@@ -77,7 +79,7 @@ static int fill_keys(source_t *source)
     if (status == OH_SOURCE_OK)
         status = fill_priority(request, source->field[OH_KEY_PRIORITY]);
     if (status == OH_SOURCE_OK)
-        status = fill_scaled(request->load, count, 1e6, 1, source->field[OH_KEY_LOAD],
+        status = fill_scaled(request->load, count, 1e6, 1e6, source->field[OH_KEY_LOAD],
                              OH_SOURCE_BAD_LOAD);
     return status;
 }
