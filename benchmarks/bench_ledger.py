@@ -1,8 +1,9 @@
 """The order ledger: one commit a batch, looking answers up, and reading what is open at a start.
 
 Bias: one writer that does nothing else, documents of about 300 bytes, keys of answers at random, as
-hashes are. The ledger is filled first (``held`` holds with their answers). PostgreSQL runs on the same cores as its client, with the
-settings it comes with. pgbench's rate is single-row updates of 16 clients, prepared, each on disk.
+hashes are, on a ledger that holds ``held`` active holds with their answers already. PostgreSQL runs
+on the same cores as its client, with the settings it comes with. pgbench's rate is single-row
+updates of 16 clients, prepared, each on disk.
 """
 
 import contextlib

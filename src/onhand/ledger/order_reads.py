@@ -7,6 +7,7 @@ import binascii
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 
 from onhand.errors import FieldError, InvalidInput
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from onhand.ledger.engine import Ledger
 
 PAGE_ROW_COUNT_MAX: Final = 1_000
-STREAM_ROW_COUNT: Final = 10_000
-"""Rows that PostgreSQL sends at once while a table is streamed."""
+STREAM_ROW_COUNT: Final = 500
+"""Rows of PostgreSQL taken at once while a table is streamed; more leave the processor's caches."""
 
 _Position = tuple[int, str]
 """Where a page ended: the time that it is ordered by, and the id that breaks ties."""
@@ -148,7 +149,7 @@ class OrderReads:
     def load_open(self) -> Iterator[HoldRow | OrderRow]:
         """Stream every active hold, then every open order, as of one moment.
 
-        In no particular order. A million rows take a few seconds and no memory to speak of; the
+        In no particular order. A million rows take a second or two and no memory to speak of; the
         view of the database that they come from is held until the iterator ends or is closed.
         """
         with self._ledger.read() as connection:
@@ -264,10 +265,9 @@ def _stream(connection: Connection, query: Select[Any]) -> Iterator[tuple[Any, .
     driver: Any = connection.connection.driver_connection
     if dialect_name == "postgresql":
         connection.exec_driver_sql("SELECT 1")  # begins the transaction as SQLAlchemy sets it
-        with driver.cursor("onhand_stream") as cursor:
-            cursor.itersize = STREAM_ROW_COUNT
-            cursor.execute(text, binary=True)
-            yield from cursor
+        size = STREAM_ROW_COUNT if psycopg.capabilities.has_stream_chunked() else 1
+        with driver.cursor() as cursor:
+            yield from cursor.stream(text, binary=True, size=size)
     else:
         yield from driver.execute(text)
 

@@ -483,3 +483,15 @@ def test_statements_of_one_size_are_compiled_once():
     assert [text for text, _ in made[0]] == [text for text, _ in made[1]]
     assert all(a is b for (a, _), (b, _) in zip(*made, strict=True))
     assert [len(parameters) for _, parameters in made[0]] == [16, 4, 4, 4]
+
+
+def test_load_that_is_given_up_leaves_the_ledger_usable(store):
+    """Whoever stops reading midway holds nothing up."""
+    for number in range(1, 7):
+        store.commit(batch(number, size=256))
+    for _ in range(20):  # more than the pool has connections
+        loading = store.load_open()
+        next(loading)
+        loading.close()
+    store.commit(batch(7, size=256))
+    assert len(list(store.load_open())) == 7 * 512
