@@ -177,6 +177,19 @@ def test_what_has_come_is_given_to_whoever_came_first(shop):
     shop.check()
 
 
+def test_who_was_served_in_part_is_first_again_when_more_comes(shop):
+    """However often: nobody loses his place by being looked at."""
+    first = shop.order(("a", 5), allow_backorder=True)
+    shop.now_us += 1
+    second = shop.order(("a", 4), allow_backorder=True)
+    served = []
+    for _ in range(7):
+        shop.stock.put("a", "mid", 1)
+        served += [each.order_id for each in backorders.fill(shop.desk, "a", shop.now_us)]
+    assert served == [first] * 3 + [second] * 4
+    assert not shop.book.waiting.places("a")
+
+
 def test_a_backorder_that_is_filled_keeps_its_id(shop):
     """Whoever was told of it finds it again, with a task now."""
     order_id = shop.order(("a", 3), pickup="mid", allow_backorder=True)

@@ -231,6 +231,23 @@ def test_what_is_held_at_a_place_of_choice_ships_from_there(shop):
     shop.check()
 
 
+def test_a_line_is_one_allocation_in_a_package(shop):
+    """Though some of its units are held there and some are found there."""
+    hold = held(shop, ("a", 2, "near"), ("a", 2, "mid"))
+    shop.stock.put("a", "mid", -5)
+    lines = placed(shop, ("a", 4), hold=hold)["lines"]
+    assert [(each["location"], each["quantity"]) for each in lines[0]["allocations"]] == [
+        ("near", 2),
+        ("mid", 2),
+    ]
+    mixed = held(shop, ("a", 1, "near"), ("a", 2, "west"))
+    lines = placed(shop, ("a", 3), hold=mixed)["lines"]
+    assert [(each["location"], each["quantity"]) for each in lines[0]["allocations"]] == [
+        ("near", 3)
+    ]
+    shop.check()
+
+
 def test_what_is_held_on_a_group_is_sourced_anew():
     """The hold took the fullest place; the order goes by distance, its own units counted in."""
     shop = Shop({("a", "near"): 2, ("a", "far"): 9})
