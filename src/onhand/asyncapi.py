@@ -41,6 +41,8 @@ from onhand.model.events import (
     TransferReceived,
     TransferShipped,
 )
+from onhand.order_events import CHANGES, OrderEvent, event_types
+from onhand.orders.desk import EVENT_SOURCE
 
 Json = dict[str, Any]
 
@@ -92,7 +94,9 @@ _DESCRIPTIONS: Final = {
     "larger than the topic takes is cut to its first 64 KiB.",
     AVAILABILITY: "Every change of available, coalesced. Compacted: a record says what is, not "
     "what happened.",
-    ORDER_EVENTS: "Changes of orders, pickups and returns as CloudEvents. Nothing is written yet.",
+    ORDER_EVENTS: "Changes of holds, orders, tasks, allocations and returns as CloudEvents, "
+    "each once it is on disk. The key is the id of the hold or order, whose events are in order. "
+    "After a fault some are told again, with the same `id`.",
 }
 
 _HEAD: Final[dict[str, Any]] = {
@@ -174,7 +178,7 @@ def _message_names(topic: Topic) -> list[str]:
         CLAIMS: ["claim"],
         DEAD_LETTERS: ["dead_letter", "resubmitted"],
         AVAILABILITY: ["availability"],
-        ORDER_EVENTS: [],
+        ORDER_EVENTS: [_change_name(thing) for thing in CHANGES],
     }
     return named.get(topic.name, [*EVENT_STRUCTS, "cloud_event"])
 
@@ -261,7 +265,34 @@ def _messages() -> Json:
             _ref("Told"),
             key="`sku|location` or `sku|group:NAME`",
         ),
+        **{_change_name(thing): _change_message(thing) for thing in CHANGES},
     }
+
+
+def _change_name(thing: str) -> str:
+    return f"{thing}_changed"
+
+
+def _change_message(thing: str) -> Json:
+    kind, changes = CHANGES[thing]
+    payload = {
+        "allOf": [
+            _ref(OrderEvent.__name__),
+            {
+                "properties": {
+                    "source": {"const": EVENT_SOURCE},
+                    "type": {"enum": event_types(thing)},
+                    "data": _ref(kind.__name__),
+                }
+            },
+        ]
+    }
+    return _message(
+        f"A change of {'an' if thing[0] in 'ao' else 'a'} {thing}: {', '.join(changes)}.",
+        payload,
+        content_type="application/cloudevents+json",
+        key="Id of the hold or order.",
+    )
 
 
 def _event_message(name: str, kind: type[Event], example: Json) -> Json:
@@ -304,7 +335,8 @@ def _ref(name: str) -> Json:
 
 
 def _schemas() -> Json:
-    kinds = [*EVENT_STRUCTS.values(), LedgerFields, Told]
+    told = [OrderEvent, *(kind for kind, _ in CHANGES.values())]
+    kinds = [*EVENT_STRUCTS.values(), LedgerFields, Told, *told]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMA)
     for kind in EVENT_STRUCTS.values():
         amount = "delta" if kind is Adjustment else "quantity"

@@ -17,10 +17,11 @@ from onhand.ingest import engine
 from onhand.ingest.dead_letters import dead_letter
 from onhand.ingest.submitted import check_event
 from onhand.log.base import Record
-from onhand.log.topics import EVENT_TOPICS, TOPICS
+from onhand.log.topics import EVENT_TOPICS, ORDER_EVENTS, TOPICS
 from onhand.model.batch import Reject
 from onhand.model.codes import RejectCode
 from onhand.model.events import EVENT_STRUCTS, LINE_COUNT_MAX, QUANTITY_MAX
+from onhand.order_events import CHANGES
 from tests.stock_events import poll
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "asyncapi.json"
@@ -119,6 +120,19 @@ def test_headers_of_dead_letters_are_those_written():
     assert cut == set(DEAD_LETTER_HEADERS | DEAD_LETTER_CUT_HEADERS)
     whole = dead_letter(msgspec.structs.replace(record, value=b"{}"), reject)
     assert {name for name, _ in whole.headers} == set(DEAD_LETTER_HEADERS)
+
+
+def test_every_change_of_an_order_is_a_message():
+    """Each names its types and what their data is."""
+    messages = DOCUMENT["channels"][ORDER_EVENTS]["messages"]
+    assert set(messages) == {f"{thing}_changed" for thing in CHANGES}
+    types = []
+    for message in messages.values():
+        _, narrowed = resolve(message["$ref"])["payload"]["allOf"]
+        assert resolve(narrowed["properties"]["data"]["$ref"])["properties"]
+        types += narrowed["properties"]["type"]["enum"]
+    assert {"onhand.hold.placed", "onhand.order.fulfilled", "onhand.task.picked"} < set(types)
+    assert len(types) == len(set(types))
 
 
 def test_headers_of_claims_are_those_written():
