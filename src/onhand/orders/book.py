@@ -248,7 +248,7 @@ class Book:
     def due_pickups(self, now_us: int, count_max: int) -> list[tuple[Order, str]]:
         """List orders and the tasks whose time to be collected is over, oldest first."""
         found: list[tuple[Order, str]] = []
-        again = []
+        again: list[tuple[int, str, str]] = []
         while self._pickups and self._pickups[0][0] <= now_us and len(found) < count_max:
             entry = heapq.heappop(self._pickups)
             if again and again[-1] == entry:
