@@ -158,6 +158,11 @@ FIGURES: dict[str, Figure] = {
     "place_order": Figure(
         what="An order of 10 lines over 500 places decided, no commit, p99", unit="us"
     ),
+    "sourcing_whole": Figure(
+        what="Places for 10 lines over 500 ranked, many have everything, p99", unit="us"
+    ),
+    "sourcing_split": Figure(what="The same, two packages are needed, p99", unit="us"),
+    "sourcing_thin": Figure(what="The same, three or four packages are needed, p99", unit="us"),
     "batch_read_numbers": Figure(what="Batch read, numbers instead of names", unit="cells/s"),
     "render_query": Figure(
         what="Query of 1,000 SKUs, names in, JSON out, no HTTP", unit="answers/s"

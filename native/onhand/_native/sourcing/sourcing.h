@@ -27,6 +27,7 @@
 #ifndef ONHAND_SOURCING_H
 #define ONHAND_SOURCING_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -125,6 +126,7 @@ static inline void *oh_take(oh_arena_t *arena, size_t bytes)
 {
     void *taken = arena->base + arena->used;
     arena->used += (bytes + 63) & ~(size_t)63;
+    assert(arena->used <= arena->bytes);
     return taken;
 }
 
