@@ -232,8 +232,10 @@ def now_us() -> int:
 
 def record_bytes(record: NewRecord) -> int:
     """Return the size in bytes that limits are about: key, value and headers."""
-    headers = sum(len(name) + len(value) + HEADER_OVERHEAD_BYTES for name, value in record.headers)
-    return len(record.value) + len(record.key or b"") + headers
+    size_bytes = len(record.value) + len(record.key or b"")
+    for name, value in record.headers:
+        size_bytes += len(name) + len(value) + HEADER_OVERHEAD_BYTES
+    return size_bytes
 
 
 def empty_batch() -> RawBatch:

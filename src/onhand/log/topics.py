@@ -56,4 +56,5 @@ BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 
 def record_bytes_max(topic: str) -> int:
     """Return the largest record that a topic takes as onhand creates it."""
-    return BY_NAME.get(topic, Topic(topic)).record_bytes_max
+    known = BY_NAME.get(topic)
+    return known.record_bytes_max if known is not None else Topic(topic).record_bytes_max

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onhand.ledger.order_store import OrderStore, Position
-    from onhand.ledger.rows import Commit, LedgerEventRow
+    from onhand.ledger.rows import Commit, EventRow, LedgerEventRow, PendingEvent
     from onhand.log.base import EventLog
 
 CHUNK_COUNT_MAX: Final = 2_000
@@ -46,11 +46,20 @@ _CLOUDEVENT: Final = (("content-type", b"application/cloudevents+json; charset=u
 log = get_logger(__name__)
 
 
-class Event(NamedTuple):
-    """A record to send, under a number that rises by one."""
+class Pack(NamedTuple):
+    """Events to send one after the other; their numbers rise by one from the first."""
 
-    number: int
-    record: NewRecord
+    first: int
+    events: Sequence[Any]
+
+    @property
+    def last(self) -> int:
+        """The number of the last of them."""
+        return self.first + len(self.events) - 1
+
+    def after(self, number: int) -> Pack:
+        """Leave out the events up to a number."""
+        return Pack(number + 1, self.events[max(0, number + 1 - self.first) :])
 
 
 class Outbox:
@@ -67,12 +76,8 @@ class Outbox:
         self, store: OrderStore, event_log: EventLog, newest: Position, *, one_by_one: bool
     ) -> None:
         chunk_count = 1 if one_by_one else CHUNK_COUNT_MAX
-        self._ledger = _Lane(
-            LEDGER, event_log, _LedgerEvents(store), newest.ledger_sequence, chunk_count
-        )
-        self._events = _Lane(
-            ORDER_EVENTS, event_log, _OrderEvents(store), newest.event_number, CHUNK_COUNT_MAX
-        )
+        self._ledger = _Lane(event_log, _Movements(store), newest.ledger_sequence, chunk_count)
+        self._events = _Lane(event_log, _OrderEvents(store), newest.event_number, CHUNK_COUNT_MAX)
         self._marked = (0, 0)
         self._marked_at_s = 0.0
 
@@ -91,12 +96,14 @@ class Outbox:
 
     # ---- the writer's thread ----
 
-    def add_marks(self, commit: Commit, now_s: float) -> None:
-        """Note with a commit what was sent, unless that would be all that it does, too often."""
-        marks = (self._events.sent or 0, self._ledger.sent or 0)
-        if marks == self._marked or (commit.is_empty and now_s - self._marked_at_s < MARK_S):
-            return
-        commit.events_published, commit.ledger_published = marks
+    def wants_marks(self, now_s: float) -> bool:
+        """Tell whether what was sent is worth a commit of its own."""
+        return now_s - self._marked_at_s >= MARK_S and self._marks() != self._marked
+
+    def add_marks(self, commit: Commit) -> None:
+        """Note with a commit what was sent."""
+        if (marks := self._marks()) != self._marked:
+            commit.events_published, commit.ledger_published = marks
 
     def committed(self, commit: Commit, position: Position) -> None:
         """Take what was committed."""
@@ -105,14 +112,12 @@ class Outbox:
             self._marked_at_s = time.monotonic()
         if commit.events:
             first = position.event_number - len(commit.events) + 1
-            self._events.take(
-                [
-                    Event(number, _order_record(each.key, each.value))
-                    for number, each in enumerate(commit.events, first)
-                ]
-            )
+            self._events.take(Pack(first, commit.events))
         if commit.ledger_events:
-            self._ledger.take(_movements(commit.ledger_events))
+            self._ledger.take(Pack(commit.ledger_events[0].sequence, commit.ledger_events))
+
+    def _marks(self) -> tuple[int, int]:
+        return self._events.sent or 0, self._ledger.sent or 0
 
     # ---- from any thread ----
 
@@ -130,35 +135,54 @@ class Outbox:
 
 
 class _Source(Protocol):
-    """Where pending events are read back from."""
+    """Where pending events are read back from, and how they are written."""
 
-    def pending(self, count_max: int) -> list[Event]: ...
+    topic: str
+
+    def pending(self, count_max: int) -> Pack | None:
+        """Read the oldest ones that are not noted as sent; None when there are none."""
+
+    def record(self, event: Any) -> NewRecord:
+        """Write an event as its topic has it."""
 
 
-class _LedgerEvents:
+class _Movements:
+    """What supply is told, ``stock.ledger``."""
+
+    topic = LEDGER
+
     def __init__(self, store: OrderStore) -> None:
         self._store = store
 
-    def pending(self, count_max: int) -> list[Event]:
-        return _movements(self._store.pending_ledger_events(count_max))
+    def pending(self, count_max: int) -> Pack | None:
+        rows = self._store.pending_ledger_events(count_max)
+        return Pack(rows[0].sequence, rows) if rows else None
+
+    def record(self, event: LedgerEventRow) -> NewRecord:
+        return NewRecord(LEDGER, event.document)
 
 
 class _OrderEvents:
+    """What everybody is told of holds and orders, ``orders.events``."""
+
+    topic = ORDER_EVENTS
+
     def __init__(self, store: OrderStore) -> None:
         self._store = store
 
-    def pending(self, count_max: int) -> list[Event]:
+    def pending(self, count_max: int) -> Pack | None:
         rows = self._store.pending_events(count_max)
-        return [Event(each.number, _order_record(each.key, each.value)) for each in rows]
+        return Pack(rows[0].number, rows) if rows else None
+
+    def record(self, event: EventRow | PendingEvent) -> NewRecord:
+        return NewRecord(ORDER_EVENTS, event.value, event.key.encode(), _CLOUDEVENT)
 
 
 class _Lane:
     """Sends the events of one topic, each only once all before it are durable."""
 
-    def __init__(
-        self, topic: str, event_log: EventLog, source: _Source, newest: int, chunk_count: int
-    ) -> None:
-        self.topic = topic
+    def __init__(self, event_log: EventLog, source: _Source, newest: int, chunk_count: int) -> None:
+        self.topic = source.topic
         self.sent: int | None = None
         """The last event known to be in the log, None while that is not known."""
         self.error: str | None = None
@@ -167,12 +191,15 @@ class _Lane:
         self._log = event_log
         self._source = source
         self._chunk_count = chunk_count
-        self._kept: deque[Event] = deque()
-        self._ready: list[Event] = []
+        self._kept: deque[Pack] = deque()
+        self._kept_count = 0
+        self._ready: Pack | None = None
         self._lock = threading.Lock()
         self._there_is_more = threading.Event()
         self._give_up_s: float | None = None
-        self._thread = threading.Thread(target=self._run, name=f"outbox-{topic}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"outbox-{source.topic}", daemon=True
+        )
 
     @property
     def pending(self) -> int:
@@ -190,13 +217,14 @@ class _Lane:
         if self._thread.is_alive():
             self._thread.join(max(0.0, give_up_s - time.monotonic()) + IDLE_S)
 
-    def take(self, events: Sequence[Event]) -> None:
+    def take(self, pack: Pack) -> None:
         with self._lock:
-            self._newest = events[-1].number
+            self._newest = pack.last
             # What finds no room is read back; what comes after it must not be sent before it.
-            follows = not self._kept or self._kept[-1].number + 1 == events[0].number
-            if follows and len(self._kept) + len(events) <= KEPT_COUNT_MAX:
-                self._kept.extend(events)
+            follows = not self._kept or self._kept[-1].last + 1 == pack.first
+            if follows and self._kept_count + len(pack.events) <= KEPT_COUNT_MAX:
+                self._kept.append(pack)
+                self._kept_count += len(pack.events)
         self._there_is_more.set()
 
     def _run(self) -> None:
@@ -223,46 +251,49 @@ class _Lane:
                 return
 
     def _send_all(self) -> None:
-        while not self._is_over() and self._refill():
-            chunk = self._ready[: self._chunk_count]
-            self._send(chunk)
-            del self._ready[: len(chunk)]
-            self.sent = chunk[-1].number
+        while not self._is_over() and (pack := self._next()) is not None:
+            chunk = pack.events[: self._chunk_count]
+            self._send([self._source.record(each) for each in chunk])
+            self.sent = pack.first + len(chunk) - 1
+            self._ready = pack.after(self.sent) if self.sent < pack.last else None
 
-    def _refill(self) -> bool:
-        """Have events ready that come right after the last one sent; False when all are sent."""
-        if not self._ready:
+    def _next(self) -> Pack | None:
+        """Return events that come right after the last one sent; None when all are sent."""
+        if self._ready is None:
             with self._lock:
                 newest = self._newest
                 self._ready = self._take_kept()
-            if not self._ready and self.sent != newest:
+            if self._ready is None and self.sent != newest:
                 self._ready = self._read_back(newest)
-        return bool(self._ready)
+        return self._ready
 
-    def _take_kept(self) -> list[Event]:
+    def _take_kept(self) -> Pack | None:
+        """Join what is kept into one pack, of a size that is sent at once."""
         kept, sent = self._kept, self.sent
-        if sent is None:
-            return []
-        while kept and kept[0].number <= sent:
-            kept.popleft()
-        if not kept or kept[0].number != sent + 1:
-            return []
-        return [kept.popleft() for _ in range(min(len(kept), CHUNK_COUNT_MAX))]
+        if sent is None or not kept or kept[0].first > sent + 1:
+            return None
+        events: list[Any] = []
+        first = sent + 1
+        while kept and len(events) < CHUNK_COUNT_MAX:
+            pack = kept.popleft()
+            self._kept_count -= len(pack.events)
+            events += pack.after(sent).events
+        return Pack(first, events) if events else None
 
-    def _read_back(self, newest: int) -> list[Event]:
+    def _read_back(self, newest: int) -> Pack | None:
         found = self._source.pending(CHUNK_COUNT_MAX)
         if self.sent is None:
             # What was committed when this was asked and is not pending has been sent before.
-            self.sent = found[0].number - 1 if found else newest
-        events = [each for each in found if each.number > self.sent]
-        if not events and self.sent != newest:
+            self.sent = found.first - 1 if found is not None else newest
+        if found is not None and found.last > self.sent:
+            return found.after(self.sent)
+        if self.sent != newest:
             # They are noted as sent a little later than they are, and hide the others until then.
             time.sleep(RETRY_S[0])
             self._there_is_more.set()
-        return events
+        return None
 
-    def _send(self, chunk: Sequence[Event]) -> None:
-        records = [each.record for each in chunk]
+    def _send(self, records: list[NewRecord]) -> None:
         try:
             self._log.append_nowait(records).result()
         except RecordTooLarge:
@@ -284,14 +315,6 @@ class _Lane:
 
     def _is_over(self) -> bool:
         return self._give_up_s is not None and time.monotonic() >= self._give_up_s
-
-
-def _movements(rows: Sequence[LedgerEventRow]) -> list[Event]:
-    return [Event(row.sequence, NewRecord(topic=LEDGER, value=row.document)) for row in rows]
-
-
-def _order_record(key: str, value: bytes) -> NewRecord:
-    return NewRecord(topic=ORDER_EVENTS, value=value, key=key.encode(), headers=_CLOUDEVENT)
 
 
 def _without_data(record: NewRecord) -> NewRecord:

@@ -11,7 +11,8 @@ import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
-from onhand.errors import CommitUnknown, LedgerUnavailable
+from onhand.errors import CommitUnknown, LedgerUnavailable, OnhandError
+from onhand.ledger.rows import Commit
 from onhand.logging import get_logger
 from onhand.writer.answer import failed
 from onhand.writer.background import Background
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Event
 
-    from onhand.ledger.rows import Commit
     from onhand.settings import Settings
     from onhand.writer.answer import Answer
     from onhand.writer.intake import Intake
@@ -122,6 +122,16 @@ class Turns:
         in_hand, self._in_hand = self._in_hand, []
         return in_hand
 
+    def note_sent(self) -> None:
+        """Note what was sent to the log since the last commit, at the end."""
+        commit = Commit()
+        self._outbox.add_marks(commit)
+        try:
+            self._store.commit(commit)
+        except OnhandError as error:
+            # The next writer sends a few events again, which is what their ids are for.
+            log.info("sent_events_not_noted", error=str(error))
+
     def _turn(self, waiting: list[Waiting]) -> None:
         now_us, now_s = self._clock(), time.monotonic()
         self._follow_setup(now_us)
@@ -129,7 +139,8 @@ class Turns:
         commit = None
         try:
             commit = self._deciding.decide(waiting, now_us, self._supply.stale())
-            self._outbox.add_marks(commit, now_s)
+            if not commit.is_empty or self._outbox.wants_marks(now_s):
+                self._outbox.add_marks(commit)
             self._write(commit, waiting)
         except CommitUnknown as error:
             self._settle(commit, error)

@@ -98,6 +98,7 @@ class OrderWriter:
         self._lock = contextlib.ExitStack()
         self._thread = threading.Thread(target=self._run, name="orders", daemon=True)
         self._setup = SetupWatch(setup_store)
+        self._outbox: Outbox | None = None
         self._advisers: tuple[Outbox | ClaimsFeed, ...] = ()
         self._turns: Turns | None = None
 
@@ -158,6 +159,11 @@ class OrderWriter:
         """Say what an operator should look at, for ``GET /readyz``."""
         return [warning for each in self._advisers for warning in each.warnings()]
 
+    def outbox_pending(self) -> dict[str, int]:
+        """Count what is committed and not known to be in the log, by topic."""
+        outbox = self._outbox
+        return outbox.pending() if outbox is not None else {}
+
     # ---- the thread ----
 
     def _run(self) -> None:
@@ -212,11 +218,12 @@ class OrderWriter:
                 clock=self._clock,
                 stopping=self._stopping,
             )
+            stack.callback(turns.note_sent)
             for part in (self._setup, outbox, feed):
                 part.start()
                 stack.callback(part.stop)
             self._turns = turns
-            self._advisers = (outbox, feed)
+            self._outbox, self._advisers = outbox, (outbox, feed)
             self._waits_for = None
             self._intake.open()
             turns.run()
