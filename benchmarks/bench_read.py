@@ -5,6 +5,9 @@ SKU with the same chance, which is harder on the caches than real shopping is. T
 figures is a plain C loop in the same run: one hash lookup and one load over as many keys, each
 waiting for the one before it, or with memory asked for 16 lookups ahead where what is measured is a
 batch.
+
+Every read is measured without a demand table and beside one in which every other SKU is reserved at
+three of its places.
 """
 
 import hashlib
@@ -19,6 +22,7 @@ import pytest
 from benchmarks.figures import FIGURES, state
 from onhand._native.storekit import StoreKit, plain_lookups
 from onhand.model.setup import SafetyRule, Setup
+from onhand.table.demand import Demand
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 
@@ -55,6 +59,15 @@ class Filled:
         self.reader.set_scopes(SETUP, NOW_US / 1e6)
         self.reader.refresh()
 
+    def promise(self):
+        """Reserve a unit of every other SKU at three places, and let readers see it."""
+        names = [name for name in self.names[1::2] for _ in range(3)]
+        picks = RANDOM.integers(0, len(self.places), len(names))
+        self.demand = make_demand(self.directory)
+        self.demand.add_many(names, [self.places[n] for n in picks], np.ones(len(names), np.int64))
+        self.directory.publish_demand(self.demand.statistics().generation)
+        self.reader.refresh()
+
     def fill(self, sku_count, cells_per_sku, location_count):
         """Give every SKU its cells in an order of its own, as arrivals do."""
         for start in range(0, sku_count, 100_000):
@@ -71,20 +84,36 @@ class Filled:
             )
 
 
+def make_demand(directory):
+    """Make an empty demand table of the next generation."""
+    generation = directory.next_demand_generation()
+    return Demand.create(
+        directory.demand_path(generation),
+        cluster_id=bytes.fromhex(directory.cluster_id),
+        generation=generation,
+        capacity_bytes=1 << 30,
+    )
+
+
 _filled = {}
+PROMISED = pytest.mark.parametrize("promised", [False, True], ids=["unpromised", "promised"])
 
 
 @pytest.fixture
 def filled(tmp_path_factory):
     """Make a table of a shape once a session."""
 
-    def fill(sku_count, cells_per_sku=10, location_count=97):
-        shape = (sku_count, cells_per_sku, location_count)
+    def fill(sku_count, cells_per_sku=10, location_count=97, *, promised=False):
+        shape = (sku_count, cells_per_sku, location_count, promised)
         if shape not in _filled:
+            for other in _filled.values():
+                other.directory.remove()
             _filled.clear()
             shared = Path("/dev/shm")
             root = tmp_path_factory.mktemp("tables") if not shared.is_dir() else shared
-            _filled[shape] = Filled(root, *shape)
+            _filled[shape] = Filled(root, *shape[:3])
+            if promised:
+                _filled[shape].promise()
         return _filled[shape]
 
     yield fill
@@ -129,11 +158,12 @@ def in_turn(benchmark, read, *columns):
     return read(*columns)
 
 
+@PROMISED
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
 @pytest.mark.parametrize("hot", [True, False], ids=["hot", "random"])
-def bench_point_read(benchmark, filled, sku_count, hot):
+def bench_point_read(benchmark, filled, sku_count, hot, promised):
     """One cell by name, from Python: 0.5 us hot, 2.5 us at random over 1M SKUs."""
-    table = filled(sku_count)
+    table = filled(sku_count, promised=promised)
     picks = picks_of(sku_count, 200_000) if not hot else np.full(20_000, 5, np.uint32)
     available = table.reader.available
 
@@ -143,25 +173,28 @@ def bench_point_read(benchmark, filled, sku_count, hot):
     result = in_turn(benchmark, read, [table.names[n] for n in picks])
     limit = plain_s(sku_count, picks, ahead=False)
     key = "point_read_hot" if hot else "point_read_random"
+    key += "_promised" if promised else ""
     report(benchmark, key, PART, result, limit)
 
 
+@PROMISED
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
-def bench_batch_read(benchmark, filled, sku_count):
+def bench_batch_read(benchmark, filled, sku_count, promised):
     """Many cells by name: 5 million a second."""
-    table = filled(sku_count)
+    table = filled(sku_count, promised=promised)
     picks = picks_of(sku_count, 200_000)
     names = [table.names[n] for n in picks]
     places = [table.places[n] for n in picks % len(table.places)]
     result = in_turn(benchmark, table.reader.available_many, names, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, "batch_read", PART, result, limit)
+    report(benchmark, "batch_read_promised" if promised else "batch_read", PART, result, limit)
 
 
+@PROMISED
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
-def bench_batch_read_by_number(benchmark, filled, sku_count):
+def bench_batch_read_by_number(benchmark, filled, sku_count, promised):
     """Many cells by number, as native callers hold them."""
-    table = filled(sku_count)
+    table = filled(sku_count, promised=promised)
     picks = picks_of(sku_count, 200_000)
     places = (picks % len(table.places)).astype(np.uint32)
     view = table.reader.view()
@@ -171,14 +204,16 @@ def bench_batch_read_by_number(benchmark, filled, sku_count):
 
     result = in_turn(benchmark, read, picks, places)
     limit = plain_s(sku_count, picks, ahead=True)
-    report(benchmark, "batch_read_numbers", PART, result, limit)
+    key = "batch_read_numbers_promised" if promised else "batch_read_numbers"
+    report(benchmark, key, PART, result, limit)
 
 
+@PROMISED
 @pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("hot", [True, False], ids=["hot", "cold"])
-def bench_group_read(benchmark, filled, sku_count, hot):
+def bench_group_read(benchmark, filled, sku_count, hot, promised):
     """Add up a row of 500 cells, native: 0.3 us hot, 4 us when it lies in memory only."""
-    table = filled(sku_count, cells_per_sku=500, location_count=600)
+    table = filled(sku_count, cells_per_sku=500, location_count=600, promised=promised)
     count = max(PART, sku_count // PART * PART)
     picks = picks_of(sku_count, count) if not hot else np.full(PART, 5, np.uint32)
     view = table.reader.view()
@@ -187,16 +222,23 @@ def bench_group_read(benchmark, filled, sku_count, hot):
         return view.group_available_numbers(0, skus, 0)
 
     result = in_turn(benchmark, read, picks)
-    report(benchmark, "group_read_hot" if hot else "group_read_cold", PART, result)
+    key = "group_read_hot" if hot else "group_read_cold"
+    report(benchmark, key + "_promised" if promised else key, PART, result)
 
 
+@PROMISED
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])
-def bench_query(benchmark, filled, sku_count):
+def bench_query(benchmark, filled, sku_count, promised):
     """1,000 SKUs in a group, names in and JSON out: 500,000 answers a second."""
-    table = filled(sku_count)
+    table = filled(sku_count, promised=promised)
     names = [table.names[n] for n in picks_of(sku_count, 1_000)]
     result = benchmark(table.reader.render_query, names, ["group:all"], NOW_US)
-    report(benchmark, "render_query", len(names), bytearray(result))
+    report(
+        benchmark,
+        "render_query_promised" if promised else "render_query",
+        len(names),
+        bytearray(result),
+    )
 
 
 @pytest.mark.parametrize("detail", [False, True], ids=["sum", "by-location"])
@@ -221,6 +263,59 @@ def bench_refresh(benchmark, filled):
         return [reader.refresh() for _ in range(1_000)]
 
     report(benchmark, "refresh", 1_000, benchmark(refresh))
+
+
+def bench_promisable(benchmark, filled):
+    """Ask what may be promised of one cell: 0.5 us hot."""
+    promisable = filled(10_000, promised=True).reader.promisable
+
+    def read():
+        return [promisable("SKU00000005", "store-042") for _ in range(1_000)]
+
+    report(benchmark, "promisable", 1_000, benchmark(read))
+
+
+@pytest.mark.parametrize("sku_count", [500, pytest.param(30_000, marks=pytest.mark.slow)])
+def bench_group_cells(benchmark, filled, sku_count):
+    """Read what an order of 10 lines could be taken from, before its places are chosen."""
+    table = filled(sku_count, cells_per_sku=500, location_count=600, promised=True)
+    picks = picks_of(sku_count, 10_000).reshape(-1, 10)
+    orders = itertools.cycle([[table.names[n] for n in each] for each in picks])
+
+    def read():
+        return [table.reader.group_cells(next(orders), "all")[1].sum() for _ in range(100)]
+
+    report(benchmark, "group_cells", 100, benchmark(read))
+
+
+def bench_demand_add(benchmark, filled):
+    """Promise and release one unit of a cell: 0.5 us each."""
+    add = filled(10_000, promised=True).demand.add
+
+    def promise():
+        return [add("SKU00000005", "store-042", delta) for delta in (1, -1) * 500]
+
+    report(benchmark, "demand_add", 1_000, benchmark(promise))
+
+
+@pytest.mark.parametrize("count", [10_000, LARGE])
+def bench_demand_load(benchmark, filled, count):
+    """Fill a demand table as at a start: 1 million promises in a second."""
+    table = filled(10_000)
+    names = [f"SKU{n:08d}" for n in RANDOM.permutation(count)]
+    places = [table.places[n] for n in picks_of(len(table.places), count)]
+    ones = np.ones(count, np.int64)
+
+    def load(demand):
+        demand.add_many(names, places, ones)
+        return demand.statistics().cell_count
+
+    def fresh():
+        table.directory.clean_demand()
+        return (make_demand(table.directory),), {}
+
+    cells = benchmark.pedantic(load, setup=fresh, rounds=3)
+    report(benchmark, "demand_load", count, cells)
 
 
 @pytest.mark.parametrize("sku_count", [10_000, LARGE])

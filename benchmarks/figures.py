@@ -170,6 +170,31 @@ FIGURES: dict[str, Figure] = {
     "render_one": Figure(what="One SKU in a group as JSON, no HTTP", unit="answers/s"),
     "render_one_by_location": Figure(what="The same with every location", unit="answers/s"),
     "refresh": Figure(what="Looking for a new generation before a read", unit="us", at_most=2),
+    "point_read_hot_promised": Figure(
+        what="Point read, hot, half of the SKUs reserved at three places", unit="us"
+    ),
+    "point_read_random_promised": Figure(
+        what="Point read, random over 1M SKUs, half of them reserved", unit="us"
+    ),
+    "batch_read_promised": Figure(what="Batch read, half of the SKUs reserved", unit="cells/s"),
+    "batch_read_numbers_promised": Figure(
+        what="Batch read by number, half of the SKUs reserved", unit="cells/s"
+    ),
+    "group_read_hot_promised": Figure(
+        what="Group read of a 500-location row, hot, reserved at three places", unit="us"
+    ),
+    "group_read_cold_promised": Figure(
+        what="Group read of 500-location rows, cold, half of them reserved", unit="us"
+    ),
+    "render_query_promised": Figure(
+        what="Query of 1,000 SKUs, half of them reserved", unit="answers/s"
+    ),
+    "promisable": Figure(what="What may be promised of a cell, hot", unit="us", at_most=0.5),
+    "group_cells": Figure(what="10 SKUs at 500 places as an array", unit="us"),
+    "demand_add": Figure(what="A promise put into the demand table, hot", unit="us", at_most=0.5),
+    "demand_load": Figure(
+        what="Filling a demand table with 1M promises, names in", unit="cells/s", at_least=1e6
+    ),
     "decode": Figure(what="Decoding and judging, one JSON event a message", unit=_EVENTS),
     "decode_100_lines": Figure(what="Decoding and judging, 100 lines a message", unit="lines/s"),
     "unpack_messages": Figure(what="Messages of librdkafka to columns", unit="messages/s"),

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from onhand._native.reader import Table
+from onhand.table.demand import DemandReader
 from tests.tables import Tables
 
 ROUND_CELLS = 24
@@ -199,3 +200,109 @@ def test_a_row_that_changes_all_the_time_can_still_be_read(tmp_path):
     kill(writer)
     assert sums == sorted(sums)
     assert len(set(sums)) > 10
+
+
+ORDER_WRITER = """
+import sys
+from pathlib import Path
+from onhand.table.demand import Demand
+demand = Demand.create(
+    Path(sys.argv[1]), cluster_id=bytes(16), generation=1, capacity_bytes=1 << 28
+)
+places = [f"store-{n}" for n in range(int(sys.argv[2]))]
+print("ready", flush=True)
+step = 0
+while True:
+    step += 1
+    for place in places[: 2 + step]:
+        demand.add("round", place, 1)
+    for place in places[: 2 + step] if step % 3 == 0 else ():
+        demand.add("round", place, -1)
+    demand.add_backorder("round", "store-1", step % 50, 1)
+    demand.add_many([f"new-{step}", f"new-{step}"], ["store-0", f"place-{step % 500}"], [2, 3])
+    demand.stamp(heartbeat_us=step, commit_number=step)
+"""
+
+
+def check_demand(reader):
+    """Check that promises went round cells in turn; return the commit they were read after."""
+    commit_number = reader.commit_number
+    location, reserved, *_ = reader.table.row(0)
+    assert location.tolist() == sorted(location.tolist())
+    steps = np.diff(reserved)
+    assert (np.abs(reserved[:1] - reserved) <= len(reserved) + 3).all()
+    assert (np.count_nonzero(steps < -1) + np.count_nonzero(steps > 1)) <= 1, reserved
+    assert (reserved >= 0).all()
+    assert all(0 <= day < 50 and units > 0 for sku, _, day, units in reader.backorders())
+    return commit_number
+
+
+def test_a_demand_table_is_whole_after_any_death_of_its_writer(tmp_path):
+    """Promises that come and go, names and backorders: readers see only what was so."""
+    rng = random.Random(5)
+    for attempt in range(3):
+        path = tmp_path / f"demand.{attempt}.table"
+        writer = start(ORDER_WRITER, path, ROUND_CELLS)
+        reader = DemandReader.open(path)
+        end = time.monotonic() + rng.uniform(0.5, 1)
+        commits = [0]
+        while time.monotonic() < end or len(commits) < 50:
+            if reader.table.sku_count:
+                commits.append(check_demand(reader))
+        kill(writer)
+        assert commits == sorted(commits)
+        assert commits[-1] > commits[1]
+        left = list(DemandReader.open(path).cells())
+        assert sum(len(skus) for skus, _, _ in left) > 1
+        assert [list(map(len, chunk)) for chunk in left] == [
+            list(map(len, chunk)) for chunk in reader.cells()
+        ]
+        path.unlink()
+
+
+HAND_OVER = """
+import sys
+from pathlib import Path
+from onhand._native.storekit import StoreKit
+from onhand.table.demand import Demand
+from onhand.table.directory import TableDirectory
+from tests.tables import PARTITIONS
+directory = TableDirectory(Path(sys.argv[1]), sys.argv[2])
+cluster_id = bytes.fromhex(sys.argv[2])
+kit = StoreKit(directory.table_path(0, 2), capacity_bytes=1 << 26, generation=2,
+               cluster_id=cluster_id)
+demand = Demand.create(directory.demand_path(1), cluster_id=cluster_id, generation=1,
+                       capacity_bytes=1 << 26)
+places = [f"store-{n}" for n in range(40)]
+for place in places:
+    kit.add("apple", place, 10**9)
+    demand.add("apple", place, 10**9)
+directory.publish_demand(1)
+directory.publish(0, 2, shard_count=1, partitions=PARTITIONS)
+print("ready", flush=True)
+while True:
+    for place in places[:2]:
+        kit.add("apple", place, -1)
+        demand.add("apple", place, -1)
+"""
+
+
+def test_goods_that_are_handed_over_never_look_available(tmp_path):
+    """Supply loses them before demand does, and no reader sees it the other way round."""
+    tables = Tables(tmp_path)
+    writer = start(HAND_OVER, tmp_path, tables.cluster_id)
+    reader = tables.reader()
+    end, dips = time.monotonic() + 2, 0
+    while time.monotonic() < end:
+        for _ in range(500):
+            units = reader.promisable("apple", "store-0")
+            assert units <= 0
+            dips += units < 0
+            assert reader.available("apple", "store-1") == 0
+            assert reader.group_available("apple", "all") == 0
+        assert not reader.group_cells(["apple"], "all")[1].any()
+        assert reader.available_many(["apple"] * 40, ["store-0"] * 40).sum() == 0
+        assert reader.read("apple", "group:all", 0).available == 0
+        assert reader.read("apple", "location:store-0", 0).available == 0
+    kill(writer)
+    assert dips
