@@ -9,7 +9,11 @@ import click
 from onhand.cli.options import settings_options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onhand.ingest.verify import Difference
     from onhand.settings import Settings
+    from onhand.writer.verify import DemandDifference
 
 
 @click.command()
@@ -24,24 +28,39 @@ if TYPE_CHECKING:
     "count_window",
 )
 def verify(settings: Settings) -> int:
-    """Rebuild the tables from the log and compare them with the live ones.
+    """Rebuild the tables from the log and the ledger and compare them with the live ones.
 
     Runs beside a live server. Exit code 0: no difference; 1: differences, each listed.
     """
     from onhand.cli.progress import progress  # noqa: PLC0415 - keeps `onhand --help` quick
     from onhand.ingest.verify import verify_tables  # noqa: PLC0415
+    from onhand.writer.verify import verify_demand  # noqa: PLC0415
 
     with progress("Replaying the log") as advance:
         verified = verify_tables(settings, advance)
-    for difference in verified.differences:
-        click.echo(
-            f"{difference.sku} at {difference.location}: {difference.field} is "
-            f"{difference.live} live and {difference.rebuilt} from the log"
-        )
+    with progress("Reading the ledger", "holds and orders") as advance:
+        promised = verify_demand(settings, lambda count: advance(count, 0))
+    _print(verified.differences, "the log")
+    _print(promised.differences, "the ledger")
     for name, offset in sorted(verified.offsets.items()):
         click.echo(f"{name} verified up to offset {offset}")
     click.echo(
         f"{verified.cell_count} cells from {verified.record_count} records compared, "
         f"{len(verified.differences)} differences"
     )
-    return 1 if verified.differences else 0
+    if promised.is_live:
+        click.echo(
+            f"{promised.cell_count} promised cells from {promised.document_count} holds and orders "
+            f"compared, {len(promised.differences)} differences"
+        )
+    else:
+        click.echo("No server takes orders here: what is promised was not compared")
+    return 1 if verified.differences or promised.differences else 0
+
+
+def _print(differences: Iterable[Difference | DemandDifference], source: str) -> None:
+    for each in differences:
+        click.echo(
+            f"{each.sku} at {each.location}: {each.field} is "
+            f"{each.live} live and {each.rebuilt} from {source}"
+        )
