@@ -7,7 +7,7 @@ import msgspec
 from onhand.identity import Identity
 from onhand.ledger import SetupStore, open_ledger
 from onhand.log.embedded import EmbeddedLog
-from onhand.metrics import Page, metrics_directory
+from onhand.metrics import Page, collect, metrics_directory
 from onhand.model.commands import ExtendHold, HoldLine, PlaceHold
 from onhand.model.setup import Location
 from onhand.orders.engine import Asked
@@ -113,10 +113,13 @@ class Deployment:
 
     # ---- asking ----
 
+    def asked(self, what, body=None, target=""):
+        """Write a command."""
+        return Asked(what=what, body=body, target=target)
+
     def ask(self, what, body=None, target="", key=None, sha=b"same"):
         """Ask for something and return the answer."""
-        asked = Asked(what=what, body=body, target=target)
-        future = self.writer.submit(asked, key=key, body_sha=sha)
+        future = self.writer.submit(self.asked(what, body, target), key=key, body_sha=sha)
         return future.result(ANSWER_S_MAX)
 
     def hold(self, sku="apple", quantity=1, *, ttl_s=600, key=None, **place):
@@ -134,6 +137,10 @@ class Deployment:
     def reserved(self, sku="apple", location="north"):
         """Read what a storefront sees as reserved."""
         return self.reader().demand().reserved(sku, location)
+
+    def counted(self, name, *labels):
+        """Read a metric, 0 while it is not there."""
+        return collect(self.page.directory).get((name, labels), [0])[0]
 
     def records(self, topic):
         """Read everything on a topic, in the order of partitions."""

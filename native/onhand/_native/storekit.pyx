@@ -127,6 +127,10 @@ cdef class StoreKit:
         """Write the next offset to apply of one partition."""
         self.store.header.applied_offset[partition] = offset
 
+    def set_ledger_sequence(self, int64_t sequence):
+        """Write the last sequence of the order ledger that is applied."""
+        self.store.header.ledger_sequence = sequence
+
     def sku(self, str text) -> int:
         """Return the number of a SKU, made when it is new."""
         cdef Py_ssize_t length
