@@ -80,6 +80,7 @@ class Turns:
         clock: Callable[[], int],
         stopping: Event,
     ) -> None:
+        self.book = opened.desk.book
         self._desk = opened.desk
         self._store = opened.store
         self._stock = opened.stock

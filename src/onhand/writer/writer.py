@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from onhand.log.base import EventLog
     from onhand.metrics import Page
     from onhand.model.setup import Setup
+    from onhand.orders.book import Book
     from onhand.orders.engine import Asked
     from onhand.settings import Settings
 
@@ -148,6 +149,11 @@ class OrderWriter:
     def use_setup(self, setup: Setup) -> None:
         """Decide by this set-up from the next turn on, unless a newer one is known."""
         self._setup.offer(setup)
+
+    def book(self) -> Book | None:
+        """Return what is promised, to be looked at and never changed; None until it is loaded."""
+        turns = self._turns
+        return turns.book if turns is not None else None
 
     def missing(self) -> list[str]:
         """Say what commands wait for, for ``GET /readyz``; empty when they are decided."""
