@@ -118,6 +118,15 @@ def test_something_is_found_whenever_there_is_something(request, work_max):
         assert wanted - sum(options[0].short) == most
 
 
+@settings(max_examples=300, deadline=None)
+@given(requests(), st.sampled_from([0, 30, 400_000]))
+def test_packages_are_the_fewest_unless_the_answer_says_otherwise(request, work_max):
+    """However little work was allowed, the first option has the fewest packages or admits doubt."""
+    options = rank(request, work_max=work_max)
+    if options and not any("ruled out" in why for why in options[0].why):
+        assert options[0].packages == len(covers(request)[0])
+
+
 @settings(max_examples=200, deadline=None)
 @given(requests(places_max=12, items_max=6), st.randoms(), st.sampled_from([50, 400_000]))
 def test_the_order_of_places_matters_only_among_equals(request, random, work_max):

@@ -76,6 +76,13 @@ def test_equal_places_stay_in_the_order_of_the_caller():
     )
 
 
+def test_equal_sums_go_to_the_set_with_the_best_place():
+    """1 + 4 km goes before 2 + 3 km, however many of those are found first."""
+    there = [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1], [0, 0, 1, 1, 1], [1, 1, 0, 0, 0]]
+    options = rank([1] * 4, *there, distance_km=[1, 2, 3, 4, 3], options_max=1)
+    assert places(options) == [(0, 3)]
+
+
 def test_the_nearest_of_many_says_so():
     """The headline counts the places that have everything."""
     options = rank([1], [1] * 12, distance_km=range(12, 0, -1), options_max=1)
