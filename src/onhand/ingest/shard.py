@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+ROOM_CHECKPOINT_COUNT = 3
+"""Checkpoints that applying waits for at most: the one on its way may have nothing to announce, the
+next announces, and what it announced goes with the one after."""
+
+RETRY_US = 1_000_000
+"""After a checkpoint that failed, the next is not taken at once: each one pauses applying."""
+
 IDS_MARGIN_US = 120_000_000
 """Ids are kept this much longer than ``late_window``: clocks may run 60 s ahead."""
 
@@ -40,6 +47,11 @@ class Checkpointer:
         self._write = write
         self._thread: threading.Thread | None = None
         self._error: OnhandError | OSError | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is an image whose outcome has not been taken."""
+        return self._thread is not None
 
     @property
     def is_writing(self) -> bool:
@@ -124,6 +136,7 @@ class Shard:
         self._clock = clock
         self._publish = publish
         self._checkpoint_us = clock()
+        self._failed_us = 0
         self._checkpointer = Checkpointer(write_checkpoint)
 
     def write(self, lane: int, batch: Batch) -> None:
@@ -165,15 +178,18 @@ class Shard:
     def _apply(self, batch: Batch) -> Applied:
         # What every lane had handed out before this batch: no record after that is older.
         expired_us = min(self._lane_progress_us) - self._count_us
-        try:
-            return self.supply.apply(batch, expired_us)
-        except TableFull:
-            # Room comes from checkpoints alone: the first announces what the second forgets.
-            for _ in range(2):
-                self._settle(self._checkpointer.wait())
-                self._start_checkpoint()
-            self._settle(self._checkpointer.wait())
-            return self.supply.apply(batch, expired_us)
+        for _ in range(ROOM_CHECKPOINT_COUNT):
+            try:
+                return self.supply.apply(batch, expired_us)
+            except TableFull:
+                self._make_room()
+        return self.supply.apply(batch, expired_us)
+
+    def _make_room(self) -> None:
+        """Wait for one more checkpoint, for room comes from checkpoints alone."""
+        if not self._checkpointer.is_started:
+            self._start_checkpoint()
+        self._settle(self._checkpointer.wait())
 
     def _publish_when_caught_up(self) -> None:
         if all(self._next_offsets[p] >= end for p, end in self._targets.items()):
@@ -182,7 +198,7 @@ class Shard:
 
     def _checkpoint_when_due(self, now_us: int) -> None:
         self._settle(self._checkpointer.take_outcome())
-        if self._checkpointer.is_writing:
+        if self._checkpointer.is_writing or now_us - self._failed_us < RETRY_US:
             return
         if now_us - self._checkpoint_us >= self._interval_us or self.supply.needs_checkpoint():
             self._checkpoint_us = now_us
@@ -204,4 +220,5 @@ class Shard:
             self.supply.forget()
             self.checkpoint_count += 1
         elif outcome is False:
+            self._failed_us = self._clock()
             self._metrics.count_failed_checkpoint()

@@ -294,6 +294,23 @@ def test_counts_are_told_from_when_on_movements_are_remembered(tmp_path, log):
         assert supply.statistics().movement_count == 512
 
 
+def test_a_checkpoint_is_due_before_what_was_announced_is_needed_for_room(tmp_path, log):
+    """At 5/8 in use one announces; past 3/4 the next is due, with which it goes."""
+    with small(tmp_path, history_max=1_024) as shards:
+        supply = shards.supply
+        due = []
+        for start in range(0, 1_024 - 256 + 8, 8):
+            # Small batches: room for a few as large as the largest is kept in any case.
+            shards.apply(log.batch(sales(log, start, 8)))
+            if supply.needs_checkpoint():
+                due.append(start + 8)
+                forget(supply)
+        assert due == [648, 776]
+        # What stayed of the first 648, and what has come since.
+        assert supply.statistics().movement_count == 512 + 128
+        assert not supply.needs_checkpoint()
+
+
 def test_an_event_that_needs_what_was_forgotten_meanwhile_stops(tmp_path, log):
     """A batch judged before a horizon is not applied after its eviction: it is judged anew."""
     with small(tmp_path, history_max=1_024) as shards:

@@ -49,8 +49,9 @@ void oh_supply_close(oh_supply_t *supply)
     oh_store_close(&supply->store);
 }
 
-/* Before more than 3/4 of the ids or 5/8 of the history are in use with nothing announced to go, and
- * whenever two batches as large as the largest so far might not fit. */
+/* Once more than 3/4 of the ids or 5/8 of the history are in use with nothing announced to go; once
+ * 7/8 or 3/4 are, for what is announced goes with the checkpoint after, and applying should not have to
+ * wait for it; and whenever two batches as large as the largest so far might not fit. */
 bool oh_supply_needs_checkpoint(const oh_supply_t *supply)
 {
     const oh_ids_t *ids = &supply->ids;
@@ -61,6 +62,8 @@ bool oh_supply_needs_checkpoint(const oh_supply_t *supply)
     if (ids_used > ids->limit / 4 * 3 && ids->horizon.announced == ids->tail)
         return true;
     if (history_used > history_size / 8 * 5 && supply->history_horizon.announced <= tail)
+        return true;
+    if (ids_used > ids->limit / 8 * 7 || history_used > history_size / 4 * 3)
         return true;
     return ids_used + 2 * supply->batch_events_max > ids->limit
         || history_used + 4 * supply->batch_lines_max > history_size;
