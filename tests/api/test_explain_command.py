@@ -20,6 +20,7 @@ def running(tmp_path_factory):
         for event in (
             {"type": "receipt", "id": "r-1", "quantity": 12, **shared},
             {"type": "adjustment", "id": "a-1", "delta": -2, "reason": "breakage", **shared},
+            {"type": "receipt", "id": "r-2", "quantity": 5, **shared, "sku": "sku-2"},
         ):
             assert deployment.publish(event)[0] == 202
         yield deployment
@@ -77,3 +78,32 @@ def test_without_tables_or_server_the_message_says_so(tmp_path, capsys):
     assert cli.run(["explain", "a", "b", "--data", str(tmp_path / "none")]) == 1
     assert cli.run(["explain", "a", "b", "--url", "http://127.0.0.1:9"]) == 1
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_an_order_and_what_it_reserves_are_explained(running, explain):
+    """Why its location was chosen, its history, and its allocation behind the cell's number."""
+    body = {
+        "id": "web-1",
+        "lines": [{"sku": "sku-2", "quantity": 1}],
+        "fulfilment": {"method": "pickup", "location": "store-1"},
+    }
+    assert running.request("POST", "/v1/orders", body)[0] in (201, 409)
+    code, out, err = explain("web-1")
+    assert code == 0, err
+    assert "web-1: open, by pickup" in out
+    rows = [line.split("\t") for line in out.splitlines() if "\t" in line]
+    assert any("sku-2" in row and "store-1" in row and row[-1] for row in rows)
+    assert any("placed" in row for row in rows)
+    code, out, _ = explain("web-1", "--json")
+    assert json.loads(out)["order"]["id"] == "web-1"
+    code, out, _ = explain("sku-2", "store-1")
+    assert "5 on hand - 1 reserved" in out
+    rows = [line.split("\t") for line in out.splitlines() if "\t" in line]
+    assert ["allocation", "1", "allocated", "web-1.a2", "web-1"] in [row[1:6] for row in rows]
+
+
+def test_an_unknown_order_is_named(explain):
+    """Exit code 1, and the id."""
+    code, _, err = explain("nobody")
+    assert code == 1
+    assert "nobody" in err

@@ -284,6 +284,32 @@ def test_an_order_is_explained(shop):
     assert explained.ledger[0].sequence > 0
 
 
+def test_what_is_reserved_is_explained_page_by_page(shop):
+    """Holds and allocations behind the number, newest first, each once; they add up to it."""
+    sku = shop.stock(100)
+    held = [shop.hold(sku, 1)["id"] for _ in range(3)]
+    order = shop.order((sku, 2))
+    shop.order((sku, 5), fulfilment={"method": "pickup", "location": "south"})
+    path, query = f"/v1/availability/{sku}/explain", {"location": "north", "limit": 2}
+    found, cursor = [], None
+    while True:
+        more = {"promises_cursor": cursor} if cursor else {}
+        answer = shop.get(path, params=query | more).json()
+        found += answer["promises"]["items"]
+        cursor = answer["promises"]["next"]
+        if cursor is None:
+            break
+    allocation = order["lines"][0]["allocations"][0]["id"]
+    assert [each["id"] for each in found] == [allocation, *held[::-1]]
+    assert [(each["kind"], each["order_id"]) for each in found[:2]] == [
+        ("allocation", order["id"]),
+        ("hold", None),
+    ]
+    assert sum(each["quantity"] for each in found) == answer["terms"]["reserved"] == 5
+    wrong = shop.get(path, params=query | {"promises_cursor": "rubbish"})
+    assert pointers(wrong) == ["/promises_cursor"]
+
+
 def test_a_promise_ranks_ways_and_holds_nothing(shop):
     """The best is what an order then gets."""
     sku = shop.stock(10, ["north", "south"])

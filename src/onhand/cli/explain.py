@@ -1,4 +1,4 @@
-"""``onhand explain``: the terms behind one number, and the events behind the terms."""
+"""``onhand explain``: the terms behind one number, and what is behind them; or one order."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onhand.web.explain import Explanation
 
 EVENT_COLUMNS: Final = ("occurred_at", "type", "quantity", "effect", "source", "id", "log")
+PROMISE_COLUMNS: Final = ("created_at", "kind", "quantity", "status", "id", "order", "expires_at")
 
 
 class UnknownCellError(OnhandError):
@@ -31,23 +32,33 @@ class UnknownCellError(OnhandError):
 
 @click.command()
 @settings_options("data", "kafka", "topic_prefix", "database", "table_dir", "low_stock")
-@click.argument("sku")
-@click.argument("location")
-@click.option("--limit", type=click.IntRange(0, 1_000), default=20, help="Events; default 20.")
+@click.argument("sku", metavar="SKU|ORDER")
+@click.argument("location", required=False)
+@click.option(
+    "--limit", type=click.IntRange(0, 200), default=20, help="Events and promises; default 20."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.option("--url", help="Ask this server instead of the tables here, as http://HOST:PORT.")
-@click.option("--token", envvar="ONHAND_TOKEN", help="A storefront's, with --url. [ONHAND_TOKEN]")
+@click.option("--token", envvar="ONHAND_TOKEN", help="A token, with --url. [ONHAND_TOKEN]")
 def explain(
     settings: Settings,
     sku: str,
-    location: str,
+    location: str | None,
     *,
     limit: int,
     url: str | None,
     token: str | None,
     as_json: bool,
 ) -> None:
-    """Show the terms of SKU at LOCATION and the recent events behind them, newest first."""
+    """Show the terms of SKU at LOCATION and what is behind them, newest first.
+
+    Without LOCATION, show the order of that id: why each location was chosen, and its history.
+    """
+    if location is None:
+        from onhand.cli.explain_order import explain_order  # noqa: PLC0415 - for `--help` too
+
+        explain_order(settings, sku, url=url, token=token, as_json=as_json)
+        return
     if url is not None:
         explanation = _ask(url, token, sku, location, limit)
     else:
@@ -67,16 +78,21 @@ def _ask(url: str, token: str | None, sku: str, location: str, limit: int) -> Ex
         problem = msgspec.json.decode(content, type=dict)
         raise InvalidInput(f"{url} answered {status}: {problem.get('detail', '')}".rstrip(". "))
     explanation = msgspec.json.decode(content, type=Explanation)
-    return msgspec.structs.replace(explanation, items=explanation.items[:limit])
+    promises = explanation.promises
+    if promises is not None:
+        promises = msgspec.structs.replace(promises, items=promises.items[:limit])
+    return msgspec.structs.replace(explanation, items=explanation.items[:limit], promises=promises)
 
 
 def _look(settings: Settings, sku: str, location: str, limit: int) -> Explanation:
     """Read the tables on this machine, which needs no server."""
     from onhand.identity import open_identity  # noqa: PLC0415 - native code loads only here
     from onhand.ledger import SetupStore, open_ledger  # noqa: PLC0415
+    from onhand.ledger.order_reads import OrderReads  # noqa: PLC0415
     from onhand.log import open_log  # noqa: PLC0415
     from onhand.table.reader import TableReader, UnknownScope  # noqa: PLC0415
     from onhand.web.explain import Explanation, explain_movements  # noqa: PLC0415
+    from onhand.web.explain_promises import promises_in_ledger  # noqa: PLC0415
 
     reader = TableReader(
         settings.table_dir, open_identity(settings.data).id, low_stock=settings.low_stock
@@ -84,6 +100,7 @@ def _look(settings: Settings, sku: str, location: str, limit: int) -> Explanatio
     reader.refresh()
     with contextlib.closing(open_ledger(settings)) as ledger:
         reader.set_scopes(SetupStore(ledger).load_setup(), time.time())
+        promises = promises_in_ledger(OrderReads(ledger), sku, location, limit=limit)
     try:
         terms = reader.read(sku, f"location:{location}", time.time_ns() // 1_000)
     except UnknownScope:
@@ -92,7 +109,7 @@ def _look(settings: Settings, sku: str, location: str, limit: int) -> Explanatio
         raise _unknown(f"SKU {sku!r}")
     with contextlib.closing(open_log(settings)) as event_log:
         events = explain_movements(event_log, reader.history(sku, location, limit))
-    return Explanation(terms, events, None)
+    return Explanation(terms, events, None, promises)
 
 
 def _unknown(what: str) -> UnknownCellError:
@@ -129,3 +146,17 @@ def _print(explanation: Explanation, location: str) -> None:
         for event in explanation.items
     ]
     print_table(EVENT_COLUMNS, rows, empty="No recent event has moved it.")
+    if explanation.promises is not None and explanation.promises.items:
+        promised = [
+            (
+                each.created_at,
+                each.kind,
+                f"{each.quantity:,}",
+                each.status,
+                each.id,
+                each.order_id or "",
+                each.expires_at or "",
+            )
+            for each in explanation.promises.items
+        ]
+        print_table(PROMISE_COLUMNS, promised, empty="")

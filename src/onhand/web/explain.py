@@ -20,6 +20,7 @@ from onhand.model.check import Refused
 from onhand.model.times import show_time
 from onhand.web.auth import guard
 from onhand.web.availability import unknown_sku
+from onhand.web.explain_promises import Promises, promises_in_book
 from onhand.web.openapi import described
 from onhand.web.parameters import ExplainParameters, parse_parameters
 from onhand.web.problem import invalid_parameter
@@ -55,11 +56,15 @@ class ExplainedEvent(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True):
-    """The terms of a cell, and a page of the recent events behind them."""
+    """The terms of a cell, and a page each of what is behind them: events, and promises."""
 
     terms: Answer
     items: list[ExplainedEvent]
     next: str | None
+    promises: Annotated[
+        Promises | None,
+        Meta(description="What is behind `reserved`; null from a server that takes no orders."),
+    ] = None
 
 
 class _Told(Struct, frozen=True):
@@ -74,7 +79,10 @@ class _Told(Struct, frozen=True):
 @get("/v1/availability/{sku:str}/explain", guards=[guard("storefront")])
 @described(parameters=ExplainParameters, answer=Explanation)
 async def explain_availability(request: Request[Any, Any, Any], sku: FromPath[str]) -> Explanation:
-    """Explain one cell: its terms, and the recent events behind them, newest first."""
+    """Explain one cell: its terms, and the events, holds and allocations behind them.
+
+    Newest first; events and promises have a page each, and a cursor each.
+    """
     services: Services = request.app.state.services
     asked = parse_parameters(ExplainParameters, request.scope["query_string"].decode())
     sku = unquote(sku)
@@ -87,7 +95,8 @@ async def explain_availability(request: Request[Any, Any, Any], sku: FromPath[st
     shown = movements[: asked.limit]
     items = await asyncio.to_thread(explain_movements, services.log, shown)
     more = len(movements) > len(shown)
-    return Explanation(terms, items, str(shown[-1].position) if more else None)
+    promises = await asyncio.to_thread(_promises, services, sku, asked)
+    return Explanation(terms, items, str(shown[-1].position) if more else None, promises)
 
 
 def explain_movements(event_log: EventLog, movements: list[Movement]) -> list[ExplainedEvent]:
@@ -109,6 +118,14 @@ def explain_movements(event_log: EventLog, movements: list[Movement]) -> list[Ex
         )
         for each in movements
     ]
+
+
+def _promises(services: Services, sku: str, asked: ExplainParameters) -> Promises | None:
+    book = services.writer.book() if services.writer is not None else None
+    if book is None:
+        return None
+    limit, cursor = asked.limit, asked.promises_cursor
+    return promises_in_book(book, sku, asked.location, limit=limit, cursor=cursor)
 
 
 def _look_up(event_log: EventLog, movement: Movement) -> _Told:

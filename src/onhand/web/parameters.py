@@ -81,7 +81,11 @@ class ExplainParameters(Struct, frozen=True):
     cursor: Annotated[str, Meta(max_length=32, description="`next` of the page before.")] | (
         None
     ) = None
-    limit: Annotated[int, Meta(ge=1, le=200, description="Movements at most.")] = 50
+    promises_cursor: (
+        Annotated[str, Meta(max_length=256, description="`promises.next` of the page before.")]
+        | None
+    ) = None
+    limit: Annotated[int, Meta(ge=1, le=200, description="Movements, and promises, at most.")] = 50
 
 
 class ListParameters(Struct, frozen=True):

@@ -23,11 +23,17 @@ and `GET /docs`. JSON in and out. Errors are `application/problem+json` (RFC 945
 [problem_codes.md](problem_codes.md); unknown parameters, and unknown fields in commands, are
 refused. Bodies over 1 MiB (`body_bytes_max`) are answered 413.
 A token is sent as `Authorization: Bearer TOKEN`; see [access.md](access.md). `onhand storefront`
-serves the reads of stock alone.
+serves the reads of availability alone.
 
 - `as_of` is the append time up to which every partition of the log is applied, `age_ms` now less
   that. It grows when ingest stops; reads go on from what is there.
-- A SKU in a path is percent-encoded, slashes too (`a%2Fb`).
+- An id in a path (a SKU, an order, a task) is percent-encoded, slashes too (`a%2Fb`).
+- Whatever changes holds, orders or tasks is on disk when it is answered, and seen by every read of
+  the same server that starts after that. It takes an `Idempotency-Key`, which belongs to the token,
+  the method and the path: the same key and body have one effect and the same answer, refusals
+  included, for 7 days and across restarts. Another body is the problem `idempotency_conflict`.
+  Answers of 400, 429 and 5xx are not remembered.
+- Times in answers are in UTC, to the millisecond. What says nothing is left out.
 - Set-up that was put is seen by every read of the same server that starts after the answer, and by
   other servers within a quarter of a second.
 
