@@ -103,10 +103,13 @@ def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
     assert "Loaded 2 locations" in printed
     assert "0 accepted, 1 rejected" in printed
     assert "Alexanderplatz" in printed
+    assert printed.count('"status":"done"') == 3
+    assert '"id":"web-2","status":"fulfilled"' in printed
+    assert "web-2: fulfilled, by ship" in printed
     assert ", 0 differences" in printed
     assert "oh_" in said[-1]
     server = stranger.terminals[0]
-    wait_until(lambda: server.on_hand("4006381333931", "berlin-1") == 9)
+    wait_until(lambda: server.on_hand("4006381333931", "berlin-1") == 5)
 
 
 def test_every_path_that_documents_name_exists():
