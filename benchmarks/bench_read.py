@@ -257,7 +257,7 @@ def bench_render_one(benchmark, filled, detail):
 
 def bench_refresh(benchmark, filled):
     """Look for a new generation, as servers do before each read: 2 us."""
-    reader = filled(10_000).reader
+    reader = filled(10_000, promised=True).reader
 
     def refresh():
         return [reader.refresh() for _ in range(1_000)]

@@ -68,6 +68,24 @@ cdef extern from *:
     """
     int file_stamp(const char *path, long long *inode, long long *modified_ns) nogil
 
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <sys/stat.h>
+    #include <unistd.h>
+
+    static int file_open(const char *path) { return open(path, O_RDONLY | O_CLOEXEC); }
+
+    static int file_in_place(int fd)
+    {
+        struct stat status;
+        return fd >= 0 && fstat(fd, &status) == 0 && status.st_nlink > 0;
+    }
+    """
+    int file_open(const char *path) nogil
+    bint file_in_place(int fd) nogil
+    int close(int fd) nogil
+
 
 def stamp(bytes path not None) -> tuple[int, int] | None:
     """Tell one version of a file from another, at half the cost of os.stat; None without a file."""
@@ -75,6 +93,27 @@ def stamp(bytes path not None) -> tuple[int, int] | None:
     if file_stamp(path, &inode, &modified_ns) != 0:
         return None
     return inode, modified_ns
+
+
+@cython.final
+cdef class Watch:
+    """A file held open, to learn at a third of the cost of its stamp that it was replaced.
+
+    One that is missing is not in place.
+    """
+
+    cdef int fd
+
+    def __cinit__(self, bytes path not None):
+        self.fd = file_open(path)
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close(self.fd)
+
+    def in_place(self) -> bool:
+        """Return whether the file still has the name it was opened by."""
+        return file_in_place(self.fd)
 
 
 cdef inline str text_of(const uint8_t *text, uint32_t length):

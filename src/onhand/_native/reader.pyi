@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 def stamp(path: bytes) -> tuple[int, int] | None: ...
 
 @final
+class Watch:
+    """A file held open, to learn at a third of the cost of its stamp that it was replaced."""
+
+    def __new__(cls, path: bytes) -> Watch: ...
+    def in_place(self) -> bool: ...
+
+@final
 class Table:
     """One store, mapped read-only; the file may be unlinked while it is held."""
 

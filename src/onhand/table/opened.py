@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from onhand._native.reader import Table, stamp
+from onhand._native.reader import Table, Watch, stamp
 from onhand.errors import TableUnavailable
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Follower:
         self._paths: list[bytes] = [os.fsencode(directory.published_path(0))]
         self._stamps: list[Stamp | None] = [None]
         self._demand_path = os.fsencode(directory.demand_published_path())
+        self._watches: list[Watch] = []
+        self._demand_watch: Watch | None = None
         self._demand_stamp: Stamp | None = None
         self._demand: Table | None = None
         self.demand_before: Table | None = None
@@ -64,25 +66,43 @@ class Follower:
         self.opened: OpenTables | None = None
 
     def refresh(self) -> bool:
-        """Map what is published now, if that is not what is mapped already; under 2 us a table.
+        """Map what is published now, if that is not what is mapped already; under 2 us.
 
         Raises
         ------
         TableUnavailable
             There is no table to read, and there was none before.
         """
+        if self.opened is not None and self._nothing_is_new():
+            return False
         # Taken before the files are read: what is published in between is found by the next call.
+        watches = [Watch(path) for path in self._paths]
+        demand_watch = Watch(self._demand_path)
         demand_stamp = stamp(self._demand_path)
         stamps = [stamp(path) for path in self._paths]
         # None: the order writer has ended and freed its table. What it wrote stays readable.
         if demand_stamp not in (None, self._demand_stamp):
             self._follow_demand(demand_stamp)
         changed = self._follow_supply(stamps)
+        # What could not be followed is looked at again each time.
+        self._watches = watches if stamps == self._stamps else []
+        self._demand_watch = demand_watch if demand_stamp == self._demand_stamp else None
         opened = self.opened
         if opened is None or opened.demand is self._demand:
             return changed
         self.opened = OpenTables(opened.tables, opened.published, self._demand)
         return True
+
+    def _nothing_is_new(self) -> bool:
+        if not self._watches:
+            return False
+        for each in self._watches:
+            if not each.in_place():
+                return False
+        watch = self._demand_watch
+        if watch is not None and watch.in_place():
+            return True
+        return self._demand is None and stamp(self._demand_path) is None
 
     def _follow_supply(self, stamps: list[Stamp | None]) -> bool:
         if self.opened is None:
