@@ -65,7 +65,7 @@ def test_a_program_gets_json(explain):
     assert [item["id"] for item in document["items"]] == ["a-1"]
 
 
-@pytest.mark.parametrize("cell", [("sku-2", "store-1"), ("sku-1", "nowhere")])
+@pytest.mark.parametrize("cell", [("never-seen", "store-1"), ("sku-1", "nowhere")])
 def test_an_unknown_cell_is_said(explain, cell):
     """A SKU or location that nobody has named fails with words."""
     code, _, err = explain(*cell)
