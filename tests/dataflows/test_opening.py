@@ -27,6 +27,7 @@ from onhand.ledger import SetupStore, open_ledger
 from onhand.log import open_log
 from onhand.metrics import Page
 from onhand.model.setup import parse_location
+from onhand.table.demand import Demand
 from onhand.table.directory import TableDirectory
 from tests.dataflows.draining import a_log, drain, publish, records_of, sale
 from tests.dataflows.ingest_process import running, wait_caught_up
@@ -210,6 +211,30 @@ def told(settings):
         record.key.decode(): msgspec.json.decode(record.value)["available"]
         for record in records_of(settings, "stock.availability")
     }
+
+
+def test_promises_are_told_as_changes_of_available(settings):
+    """So are promises that a new demand table does not have any more."""
+    publish(settings, [sale(1, 9) | {"type": "receipt"}], "stock.receipts")
+    with running(settings) as process:
+        wait_caught_up(settings, process)
+        wait_until(lambda: told(settings) == {"A|S": 9, "A|group:all": 9})
+        cluster_id = open_identity(settings.data).id
+        directory = TableDirectory(settings.table_dir, cluster_id)
+        for promised in (4, 0):
+            generation = directory.next_demand_generation()
+            demand = Demand.create(
+                directory.demand_path(generation),
+                cluster_id=bytes.fromhex(cluster_id),
+                generation=generation,
+                capacity_bytes=1 << 26,
+            )
+            demand.add("A", "S", promised)
+            directory.publish_demand(generation)
+            left = 9 - promised
+            wait_until(lambda left=left: told(settings) == {"A|S": left, "A|group:all": left})
+        demand.add("A", "S", 1)
+        wait_until(lambda: told(settings) == {"A|S": 8, "A|group:all": 8})
 
 
 def test_every_change_of_available_is_told(settings):
