@@ -132,6 +132,24 @@ FIGURES: dict[str, Figure] = {
         what="`GET /v1/availability/{sku}` on one worker", unit="requests/s", ratio_at_least=0.7
     ),
     "http_read_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=3),
+    "http_hold": Figure(
+        what="`POST /v1/holds` on 32 connections", unit="holds/s", ratio_at_least=0.4
+    ),
+    "http_hold_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=10),
+    "http_hold_update": Figure(
+        what="The same beside a server that does one conditional UPDATE in PostgreSQL",
+        unit="holds/s",
+        ratio_at_least=3,
+    ),
+    "http_order": Figure(
+        what="`POST /v1/orders` of two lines on 32 connections", unit="orders/s", at_least=5_000
+    ),
+    "http_order_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=15),
+    "http_promise": Figure(
+        what="`POST /v1/promises` of two lines on 32 connections",
+        unit="promises/s",
+        at_least=3_000,
+    ),
     "http_query": Figure(
         what="`POST /v1/availability/query` with 1,000 SKUs on one worker",
         unit="SKU answers/s",

@@ -5,7 +5,7 @@
  * RATE 0 is a closed loop: each connection sends its next request when it has the answer. Otherwise
  * requests fall due at RATE a second by the clock, whether or not a connection is free, and latency
  * counts from then. Requests on standard input are a 32-bit length and the bytes of each.
- * Prints: answers, answers other than 200, seconds, then p50 p90 p99 p99.9 and max in microseconds.
+ * Prints: answers, answers other than 2xx, seconds, then p50 p90 p99 p99.9 and max in microseconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -99,7 +99,7 @@ static void read_head(connection_t *connection)
     CHECK(length != NULL && length < end, "an answer without a length");
     connection->wanted = (size_t)(end + 4 - connection->buffer) + strtoul(length + 17, NULL, 10);
     CHECK(connection->wanted < BUFFER_BYTES, "an answer too large");
-    bad_count += strncmp(connection->buffer + 8, " 200", 4) != 0;
+    bad_count += strncmp(connection->buffer + 8, " 2", 2) != 0;
 }
 
 /* True when the answer is complete. */

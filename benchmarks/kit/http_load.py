@@ -49,7 +49,7 @@ def run_load(
     )
     assert told.returncode == 0, told.stderr.decode()
     count, bad, took, *latencies = map(float, told.stdout.split())
-    assert bad == 0, f"{bad:.0f} answers were not 200"
+    assert bad == 0, f"{bad:.0f} answers were not 2xx"
     names = ("p50", "p90", "p99", "p99.9", "max")
     return Load(
         count / took, {name: each / 1000 for name, each in zip(names, latencies, strict=True)}
@@ -64,17 +64,32 @@ def pinned(core: int, arguments: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def bare_server(body: bytes, scratch: Path) -> Iterator[int]:
-    """Run the server with no application: one function, one answer; yields its port."""
+def bare_server(
+    body: bytes, scratch: Path, *, application: str = "bare_answer:answer", database: str = ""
+) -> Iterator[int]:
+    """Run the server with no application: one function, one answer; yields its port.
+
+    Parameters
+    ----------
+    body
+        Of the answer.
+    application
+        The function, in a module of this kit.
+    database
+        A PostgreSQL that the function works on.
+    """
     answer = scratch / "answer"
     answer.write_bytes(body)
     port = free_port()
     command = [
         *(sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "auto"),
         *("--http", "1", "--no-ws", "--port", str(port), "--log-level", "error"),
-        "benchmarks.kit.bare_answer:answer",
+        f"benchmarks.kit.{application}",
     ]
-    environment = os.environ | {"ONHAND_BENCH_ANSWER": str(answer)}
+    environment = os.environ | {
+        "ONHAND_BENCH_ANSWER": str(answer),
+        "ONHAND_BENCH_DATABASE": database,
+    }
     process = subprocess.Popen(pinned(SERVER_CORE, command), env=environment)
     try:
         wait_until(lambda: _answers(port))
@@ -86,7 +101,7 @@ def bare_server(body: bytes, scratch: Path) -> Iterator[int]:
 
 def _answers(port: int) -> bool:
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{port}{BARE_PATH}").status_code == httpx.codes.OK
+        return httpx.get(f"http://127.0.0.1:{port}{BARE_PATH}").is_success
     return False
 
 

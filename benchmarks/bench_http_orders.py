@@ -1,0 +1,226 @@
+"""Holds, orders and promises over HTTP, beside the bare server in the same run.
+
+Everything is as in production: ``onhand serve`` in a process of its own with its order writer,
+tokens asked for and checked, every answer on disk before it is given, a ledger in SQLite. The bare
+server is the same server program with its fastest interface and one function, which reads the same
+body and answers a constant of the size of a real answer; or one that does a conditional UPDATE of
+one row in PostgreSQL on 32 connections, each commit on disk.
+
+Bias: the server, its writer and PostgreSQL share one core, the load has the other; runs of the two
+servers alternate and the median counts. The load is a C program, one thread, connections kept
+alive, requests made beforehand, SKUs at random, one line a hold, stock that does not run out. The
+rate of a latency run is half of what the server reached, by the clock, and latency counts from when
+a request was due. Nobody applies what is handed over; nothing is.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import psycopg
+import pytest
+
+from benchmarks.figures import state
+from benchmarks.kit.bare_update import CREATE
+from benchmarks.kit.http_load import SERVER_CORE, bare_server, pinned, request, run_load
+from onhand.configuration import load_settings
+from onhand.ledger import SetupStore, TokenStore, open_ledger
+from onhand.model.setup import Location
+from tests.deployments import wait_until
+from tests.postgres import find_binaries, new_database, throwaway_server
+from tests.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL = pytest.param((500, 0.3, 1), id="small")
+LARGE = pytest.param((50_000, 5.0, 3), id="large", marks=pytest.mark.slow)
+LOCATION_COUNT, CELLS_A_SKU = 100, 10
+UNITS = 1_000_000
+CONNECTIONS = 32
+REQUEST_COUNT = 10_000
+FOREVER = ("--max-supply-age-ms", "3600000")
+"""Nobody stamps the tables of a benchmark."""
+
+
+def sku(number: int) -> str:
+    return f"{4_000_000_000_000 + number}"
+
+
+def place(number: int) -> str:
+    return f"store-{number:03d}"
+
+
+def places_of(number: int) -> list[int]:
+    """List the places that have a SKU."""
+    return [(number * 7 + at * 10) % LOCATION_COUNT for at in range(CELLS_A_SKU)]
+
+
+class Load:
+    """A server with stock, a token, and how long to measure how often."""
+
+    def __init__(self, scratch, sku_count: int, seconds: float, rounds: int) -> None:
+        self.sku_count, self.seconds, self.rounds = sku_count, seconds, rounds
+        self.server = Server(scratch, *FOREVER, auth=True)
+        self._fill()
+        self.server.publish()
+        ledger = open_ledger(load_settings({"data": str(self.server.data)}))
+        token = TokenStore(ledger).create("orders")
+        SetupStore(ledger).put_locations([_location(number) for number in range(LOCATION_COUNT)])
+        ledger.close()
+        self.header = f"authorization: Bearer {token}\r\n"
+        self.server.argv = pinned(SERVER_CORE, self.server.argv)
+        self.rng = np.random.default_rng(5)
+
+    def open(self) -> Load:
+        self.server.start()
+        wait_until(lambda: self.server.get("/readyz").json()["ready"])
+        return self
+
+    def requests(self, path: str, bodies: Iterator[dict]) -> list[bytes]:
+        """Prepare requests; their SKUs come at random."""
+        encode = msgspec.json.encode
+        return [request("POST", path, encode(body), self.header) for body in bodies]
+
+    def skus(self) -> Iterator[int]:
+        return iter(self.rng.integers(0, self.sku_count, REQUEST_COUNT).tolist())
+
+    def ask(self, path: str, body: dict) -> bytes:
+        """Ask once, for the size of a real answer."""
+        name, _, value = self.header.strip().partition(": ")
+        answer = self.server.post(path, body, headers={name: value})
+        assert answer.is_success, answer.text
+        return answer.content
+
+    def _fill(self) -> None:
+        kit = self.server.kit
+        skus = kit.skus([sku(number) for number in range(self.sku_count)])
+        for at in range(LOCATION_COUNT):
+            kit.location(place(at))
+        held = np.array([places_of(number) for number in range(self.sku_count)], np.uint32)
+        units = np.full(self.sku_count, UNITS, np.int32)
+        for column in range(CELLS_A_SKU):
+            kit.add_numbers(skus, np.ascontiguousarray(held[:, column]), units)
+
+
+def _location(number: int) -> Location:
+    return Location(
+        id=place(number),
+        name=place(number),
+        type="store",
+        latitude=47 + number % 10 * 0.7,
+        longitude=7 + number // 10 * 0.7,
+    )
+
+
+@pytest.fixture(params=[SMALL, LARGE])
+def load(request, tmp_path) -> Iterator[Load]:
+    load = Load(tmp_path, *request.param)
+    try:
+        yield load.open()
+    finally:
+        load.server.close()
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """Give a PostgreSQL with the guarantees it gives by default, and a table of cells."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL was found")
+    with throwaway_server(binaries, fsync=True) as server, new_database(server) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(CREATE)
+        yield url
+
+
+def hold(number: int) -> dict:
+    line = {"sku": sku(number), "quantity": 1, "location": place(places_of(number)[0])}
+    return {"lines": [line], "ttl_s": 14_400}
+
+
+def order(number: int) -> dict:
+    """Order two SKUs that the same places have, to be shipped."""
+    other = number + LOCATION_COUNT if number < LOCATION_COUNT else number - LOCATION_COUNT
+    lines = [{"sku": sku(each), "quantity": 1} for each in (number, other)]
+    destination = {"latitude": 47 + number % 60 / 10, "longitude": 7 + number % 70 / 10}
+    return {"lines": lines, "fulfilment": {"method": "ship", "destination": destination}}
+
+
+def measured(benchmark, load: Load, ports: list[int], requests: list[bytes]) -> list[float]:
+    """Load servers in turn; return the median rate of each."""
+    rates: dict[int, list[float]] = {port: [] for port in ports}
+
+    def measure() -> None:
+        for port, reached in rates.items():
+            run = run_load(port, requests, connections=CONNECTIONS, seconds=load.seconds)
+            reached.append(run.rate)
+
+    benchmark.pedantic(measure, rounds=load.rounds)
+    return [statistics.median(reached) for reached in rates.values()]
+
+
+def bench_http_hold(benchmark, load, tmp_path):
+    """Hold one unit of one SKU: 0.4 of the bare server, p99 of 10 ms at half that rate."""
+    requests = load.requests("/v1/holds", map(hold, load.skus()))
+    answer = load.ask("/v1/holds", hold(1))
+    with bare_server(answer, tmp_path, application="bare_answer:answer_body") as bare_port:
+        bare, ours = measured(benchmark, load, [bare_port, load.server.port], requests)
+        bare_tail, tail = (
+            run_load(
+                port, requests, connections=CONNECTIONS, seconds=2 * load.seconds, rate=ours / 2
+            )
+            for port in (bare_port, load.server.port)
+        )
+    state(benchmark, "http_hold", ours, limit=bare, limit_name="the bare server")
+    state(
+        benchmark,
+        "http_hold_p99",
+        tail.percentiles["p99"],
+        limit=bare_tail.percentiles["p99"],
+        limit_name="the bare server at that rate",
+        percentiles=tail.percentiles,
+        note=f"at {ours / 2:,.0f} holds/s",
+    )
+
+
+def bench_http_hold_update(benchmark, load, database, tmp_path):
+    """Hold one unit of one SKU: three times a server whose database decides."""
+    requests = load.requests("/v1/holds", map(hold, load.skus()))
+    answer = load.ask("/v1/holds", hold(1))
+    with bare_server(
+        answer, tmp_path, application="bare_update:application", database=database
+    ) as bare_port:
+        bare, ours = measured(benchmark, load, [bare_port, load.server.port], requests)
+    state(benchmark, "http_hold_update", ours, limit=bare, limit_name="one UPDATE in PostgreSQL")
+
+
+def bench_http_order(benchmark, load):
+    """Order two lines, to be shipped from one of ten places."""
+    requests = load.requests("/v1/orders", map(order, load.skus()))
+    (ours,) = measured(benchmark, load, [load.server.port], requests)
+    tail = run_load(
+        load.server.port,
+        requests,
+        connections=CONNECTIONS,
+        seconds=2 * load.seconds,
+        rate=ours / 2,
+    )
+    state(benchmark, "http_order", ours)
+    state(
+        benchmark,
+        "http_order_p99",
+        tail.percentiles["p99"],
+        percentiles=tail.percentiles,
+        note=f"at {ours / 2:,.0f} orders/s",
+    )
+
+
+def bench_http_promise(benchmark, load):
+    """Ask how two lines could be shipped."""
+    requests = load.requests("/v1/promises", map(order, load.skus()))
+    (ours,) = measured(benchmark, load, [load.server.port], requests)
+    state(benchmark, "http_promise", ours)
