@@ -24,9 +24,9 @@ SUMMED = ("available", "on_hand", "held", "in_transit", "reserved", "safety_stoc
 class Tables:
     """The tables of one cluster, written by StoreKit and read by a TableReader."""
 
-    def __init__(self, root, shard_count=1, **kit_options):
+    def __init__(self, root, shard_count=1, cluster_id=None, **kit_options):
         self.root = root
-        self.cluster_id = uuid.uuid4().hex
+        self.cluster_id = cluster_id or uuid.uuid4().hex
         self.shard_count = shard_count
         self.kit_options = {"capacity_bytes": 1 << 30} | kit_options
         self.directory = TableDirectory(root, self.cluster_id)

@@ -32,7 +32,7 @@ class Clock:
 class Deployment:
     """Tables, ledger and log of a deployment, and order writers on them, one after the other."""
 
-    def __init__(self, scratch, database=None, table_dir=None, tables=None, **options):
+    def __init__(self, scratch, database=None, table_dir=None, cluster_id=None, **options):
         self.scratch = scratch
         table_dir = table_dir or scratch / "tables"
         table_dir.mkdir(exist_ok=True)
@@ -44,7 +44,7 @@ class Deployment:
             **({"max_supply_age_ms": 3_600_000} | options),
         )
         self.settings.data.mkdir(exist_ok=True)
-        self.tables = tables or Tables(table_dir, capacity_bytes=1 << 26)
+        self.tables = Tables(table_dir, cluster_id=cluster_id, capacity_bytes=1 << 26)
         self.cluster_id = self.tables.cluster_id
         (self.settings.data / "cluster.json").write_bytes(
             msgspec.json.encode(Identity(id=self.cluster_id))
@@ -136,7 +136,7 @@ class Deployment:
 
     def reserved(self, sku="apple", location="north"):
         """Read what a storefront sees as reserved."""
-        return self.reader().demand().reserved(sku, location)
+        return self.tables.reader().demand().reserved(sku, location)
 
     def counted(self, name, *labels):
         """Read a metric, 0 while it is not there."""

@@ -11,7 +11,7 @@ import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
-from onhand.errors import CommitUnknown, LedgerUnavailable, OnhandError
+from onhand.errors import CommitUnknown, LedgerUnavailable, OnhandError, WriterFenced
 from onhand.ledger.rows import Commit
 from onhand.logging import get_logger
 from onhand.writer.answer import failed
@@ -143,6 +143,9 @@ class Turns:
             if not commit.is_empty or self._outbox.wants_marks(now_s):
                 self._outbox.add_marks(commit)
             self._write(commit, waiting)
+        except WriterFenced:
+            self._deciding.rollback()
+            raise
         except CommitUnknown as error:
             self._settle(commit, error)
         except LedgerUnavailable as error:
@@ -188,6 +191,7 @@ class Turns:
         self._intake.close(_UNSURE)
         is_written = self._wait_settled()
         if is_written is None:
+            self._fail_in_hand(_UNSURE)
             return
         log.info("commit_settled", is_written=is_written)
         if is_written:

@@ -1,0 +1,283 @@
+"""The order writer when its database is lost, slow or silent, or another writer takes over."""
+
+import contextlib
+import os
+import threading
+import time
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from onhand.errors import AlreadyRunning, CommitFailed, CommitUnknown, LedgerUnavailable
+from onhand.ledger import OrderStore
+from onhand.writer.writer import OrderWriter
+from tests.deployments import wait_until
+from tests.proxies import Proxy
+from tests.writers import Deployment, code, hold_of
+
+KEY = b"k" * 16
+
+
+@pytest.fixture
+def proxied(tmp_path, postgres_url, monkeypatch):
+    """Give a deployment whose database is behind a proxy, and the proxy."""
+    # Only the writer's own connection commits while the test looks.
+    monkeypatch.setattr("onhand.writer.setup_watch.POLL_S", 60)
+    parts = urlsplit(postgres_url)
+    proxy = Proxy((parts.hostname, parts.port or 5432))
+    user = parts.netloc.rpartition("@")[0]
+    through = urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
+    shop = Deployment(tmp_path, through)
+    shop.kit.add("apple", "north", on_hand=1_000)
+    shop.publish()
+    yield shop.open(), proxy
+    shop.close()
+    proxy.close()
+
+
+@pytest.mark.postgres
+def test_a_lost_answer_of_the_database_is_found_out(proxied):
+    """The commit was made: its command is answered as done, and its units are reserved once."""
+    shop, proxy = proxied
+    shop.hold()
+    proxy.at_commit = "lose_answer"
+    assert not shop.ask("place_hold", hold_of(), key=KEY).refused
+    assert shop.reserved() == 2
+    shop.restart()
+    assert shop.reserved() == 2
+
+
+@pytest.mark.postgres
+def test_a_commit_that_never_arrived_is_undone(proxied):
+    """Nothing is reserved by it, and the same key may be decided anew."""
+    shop, proxy = proxied
+    shop.hold()
+    proxy.at_commit = "lose_request"
+    assert code(shop.ask("place_hold", hold_of(), key=KEY)) == "ledger_unavailable"
+    assert shop.reserved() == 1
+    assert not shop.ask("place_hold", hold_of(), key=KEY).refused
+    assert shop.reserved() == 2
+    shop.restart()
+    assert shop.reserved() == 2
+
+
+@pytest.mark.postgres
+def test_a_dead_database_is_said_at_once_and_got_over(proxied):
+    """Commands are refused as `ledger_unavailable` and leave nothing behind; later ones go on."""
+    shop, proxy = proxied
+    first = shop.hold(key=KEY)
+    proxy.refuse()
+    for _ in range(3):
+        assert code(shop.ask("place_hold", hold_of(quantity=5))) == "ledger_unavailable"
+    assert shop.reserved() == 1
+    proxy.listen_again()
+    wait_until(lambda: not shop.ask("place_hold", hold_of(), key=b"l" * 16).refused)
+    assert shop.hold(key=KEY) == first
+    assert shop.reserved() == 2
+
+
+class Faulty:
+    """An order store whose next commit or settlement does as the test says."""
+
+    def __init__(self, store):
+        self._store = store
+        self.commits = []
+        self.settlements = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def commit(self, commit):
+        if not commit.is_empty and self.commits:
+            return self.commits.pop(0)(self._store, commit)
+        return self._store.commit(commit)
+
+    def settle(self):
+        if self.settlements:
+            return self.settlements.pop(0)(self._store)
+        return self._store.settle()
+
+
+@pytest.fixture
+def faulty(deploy, monkeypatch):
+    """Give a deployment that decides, and its store, which a test may disturb."""
+    made = []
+
+    def make(ledger):
+        made.append(Faulty(OrderStore(ledger)))
+        return made[-1]
+
+    monkeypatch.setattr("onhand.writer.recovery.OrderStore", make)
+    shop = deploy().open()
+    return shop, made[-1]
+
+
+def unknown_but_written(store, commit):
+    store.commit(commit)
+    raise CommitUnknown("the answer was lost", "Settle it")
+
+
+def unknown_and_not_written(_store, _commit):
+    raise CommitUnknown("the request was lost", "Settle it")
+
+
+def unreachable(_store):
+    raise LedgerUnavailable("nobody answers", "Wait")
+
+
+def test_nothing_is_decided_while_an_outcome_is_unknown(faulty, monkeypatch):
+    """New commands are refused at once, the one in doubt is told so, and its key tells later."""
+    monkeypatch.setattr("onhand.writer.turns.ANSWER_WAIT_S_MAX", 0.3)
+    shop, store = faulty
+    silent = threading.Event()
+
+    def settle(_store):
+        if not silent.is_set():
+            unreachable(_store)
+        return True
+
+    store.commits.append(unknown_but_written)
+    store.settlements += [settle] * 500
+    doubted = shop.writer.submit(shop.asked("place_hold", hold_of()), key=KEY, body_sha=b"same")
+    wait_until(shop.writer.missing)
+    assert "nobody answers" in str(
+        wait_until(lambda: shop.writer.missing() and shop.writer.missing())
+    )
+    begun_s = time.monotonic()
+    assert code(shop.ask("place_hold", hold_of())) == "ledger_unavailable"
+    assert time.monotonic() - begun_s < 5
+    assert code(doubted.result(20)) == "ledger_unavailable"
+    silent.set()
+    wait_until(lambda: not shop.writer.missing())
+    store.settlements.clear()
+    assert not shop.ask("place_hold", hold_of(), key=KEY).refused
+    assert shop.reserved() == 1
+
+
+def test_an_unknown_commit_that_was_not_made_is_undone(faulty):
+    """The book and what readers see go back to before it."""
+    shop, store = faulty
+    store.commits.append(unknown_and_not_written)
+    store.settlements += [unreachable, unreachable, lambda _store: False]
+    assert code(shop.ask("place_hold", hold_of())) == "ledger_unavailable"
+    wait_until(lambda: not shop.writer.missing())
+    assert shop.reserved() == 0
+    assert shop.hold()
+
+
+def test_a_failed_commit_fails_its_whole_batch_and_no_other(faulty):
+    """Everything that shared it is undone and told; what comes after is decided."""
+    shop, store = faulty
+
+    def fail(_store, _commit):
+        raise CommitFailed("the disk is full", "Free some")
+
+    store.commits.append(fail)
+    futures = [shop.writer.submit(shop.asked("place_hold", hold_of())) for _ in range(200)]
+    answers = [future.result(20) for future in futures]
+    assert {code(answer) for answer in answers if answer.refused} == {"ledger_unavailable"}
+    assert shop.reserved() == sum(not answer.refused for answer in answers)
+    shop.restart()
+    assert shop.reserved() == sum(not answer.refused for answer in answers)
+
+
+def test_what_is_due_by_itself_is_done_after_a_failed_commit(faulty):
+    """Holds that expire while the database fails expire once it does not."""
+    shop, store = faulty
+    shop.hold(ttl_s=1, quantity=9)
+
+    def fail(_store, _commit):
+        raise CommitFailed("the disk is full", "Free some")
+
+    store.commits += [fail, fail]
+    wait_until(lambda: not store.commits)
+    assert shop.reserved() == 9
+    wait_until(lambda: shop.reserved() == 0)
+
+
+def test_a_slow_database_only_makes_wait(faulty):
+    """Commands share the next commit meanwhile, and none is lost."""
+    shop, store = faulty
+
+    def slow(inner, commit):
+        time.sleep(1)
+        return inner.commit(commit)
+
+    store.commits.append(slow)
+    futures = [shop.writer.submit(shop.asked("place_hold", hold_of()))]
+    time.sleep(0.1)
+    futures += [shop.writer.submit(shop.asked("place_hold", hold_of())) for _ in range(300)]
+    assert not any(future.result(20).refused for future in futures)
+    assert shop.reserved() == 301
+    before = shop.counted("onhand_ledger_commit_commands")
+    assert before < 10
+
+
+def test_a_stop_while_an_outcome_is_unknown_answers_everybody(faulty):
+    """The next writer knows what became of it."""
+    shop, store = faulty
+    store.commits.append(unknown_but_written)
+    store.settlements += [unreachable] * 1_000
+    doubted = shop.writer.submit(shop.asked("place_hold", hold_of()), key=KEY, body_sha=b"same")
+    wait_until(shop.writer.missing)
+    shop.writer.stop()
+    assert code(doubted.result(0)) in {"ledger_unavailable", "writer_unavailable"}
+    shop.open()
+    assert shop.reserved() == 1
+    assert not shop.ask("place_hold", hold_of(), key=KEY).refused
+    assert shop.reserved() == 1
+
+
+def test_the_older_of_two_writers_stops_and_nothing_is_lost(deploy, tmp_path, database):
+    """On another machine the same ledger is taken over: the older one refuses for good."""
+    older = deploy().open()
+    kept = older.hold(quantity=4)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    newer = Deployment(tmp_path, database, table_dir=elsewhere, cluster_id=older.cluster_id)
+    with contextlib.closing(newer):
+        newer.kit.add("apple", "north", on_hand=1_000)
+        newer.publish()
+        newer.open()
+        assert newer.reserved() == 4
+        assert code(older.ask("place_hold", hold_of(quantity=9))) == "writer_fenced"
+        assert code(older.ask("place_hold", hold_of(quantity=9))) == "writer_fenced"
+        assert "taken over" in older.writer.missing()[0]
+        assert older.reserved() == 4
+        assert not newer.ask("release_hold", target=kept["id"]).refused
+        assert newer.reserved() == 0
+
+
+def test_a_second_writer_of_the_same_tables_is_told_who_holds_them(shop):
+    """It does not start, and the first one goes on."""
+    second = OrderWriter(
+        shop.settings,
+        ledger=shop.ledger,
+        setup_store=shop.setup_store,
+        event_log=shop.log,
+        cluster_id=shop.cluster_id,
+        page=shop.page,
+    )
+    with pytest.raises(AlreadyRunning, match=f"Process {os.getpid()} already takes orders"):
+        second.start()
+    assert shop.hold()
+    shop.writer.stop()
+    second.start()
+    wait_until(lambda: not second.missing())
+    second.stop()
+
+
+def test_a_broken_invariant_ends_the_writer(faulty):
+    """What is in memory is trusted no longer; nobody is left waiting, and the ledger is whole."""
+    shop, store = faulty
+    shop.hold()
+
+    def broken(_store, _commit):
+        raise RuntimeError("no way")
+
+    store.commits.append(broken)
+    assert code(shop.ask("place_hold", hold_of())) == "writer_unavailable"
+    wait_until(lambda: shop.broken)
+    shop.broken.clear()
+    shop.restart()
+    assert shop.reserved() == 1
