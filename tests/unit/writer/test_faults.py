@@ -30,9 +30,16 @@ def proxied(tmp_path, postgres_url, monkeypatch):
     shop = Deployment(tmp_path, through)
     shop.kit.add("apple", "north", on_hand=1_000)
     shop.publish()
-    yield shop.open(), proxy
+    shop.open()
+    wait_until(lambda: read_all_that_it_reads_at_start(shop.writer))
+    yield shop, proxy
     shop.close()
     proxy.close()
+
+
+def read_all_that_it_reads_at_start(writer):
+    outbox, feed = writer._advisers
+    return feed.decided_us and None not in {outbox._ledger.sent, outbox._events.sent}
 
 
 @pytest.mark.postgres
