@@ -8,6 +8,7 @@ Neither side does anything with what it read but what it exists for.
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.figures import state
 from onhand.ingest.opening import open_engine
-from onhand.ingest.run import run_flow
+from onhand.ingest.run import GC_THRESHOLD, run_flow
 from onhand.log import open_log
 from onhand.log.base import NewRecord, now_us
 from onhand.settings import Settings
@@ -134,8 +135,11 @@ def flow_s(settings: Settings, message_count: int) -> float:
 
         watcher = threading.Thread(target=stop_when_applied)
         watcher.start()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(GC_THRESHOLD)  # as `onhand ingest` does
         started = time.perf_counter()
         run_flow(engine)
+        gc.set_threshold(*thresholds)
         watcher.join()
     return finished[0] - started
 
