@@ -9,6 +9,7 @@ from onhand.ledger.rows import (
     HoldRow,
     LedgerEventRow,
     OrderRow,
+    ReturnRow,
     TaskRow,
 )
 
@@ -27,6 +28,11 @@ def order(number, *, status="open", customer=None, created_us=None, is_open=True
 def task(number, order_number, *, location="store", status="open", due_us=None):
     due_us = number if due_us is None else due_us
     return TaskRow(f"t{number:06d}", f"o{order_number:06d}", location, status, due_us)
+
+
+def return_(number, *, status="authorised", order_id=None, receipt=None, is_open=True):
+    document = b'{"return":%d}' % number
+    return ReturnRow(f"r{number:06d}", status, order_id, receipt, number, is_open, document)
 
 
 def answer(number, *, refused=False, created_us=0):
@@ -53,6 +59,7 @@ def batch(number, size=3):
         holds=[hold(each) for each in numbers],
         orders=[order(each) for each in numbers],
         tasks=[task(each, each) for each in numbers],
+        returns=[return_(each, order_id=f"o{each:06d}") for each in numbers],
         answers=[answer(each) for each in numbers],
         ledger_events=[ledger_event(number)],
         events=[event(each) for each in numbers],

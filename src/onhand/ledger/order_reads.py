@@ -14,23 +14,28 @@ from onhand.errors import FieldError, InvalidInput
 from onhand.ledger.bulk import compile_text
 from onhand.ledger.rows import (
     ORDER_STATUSES,
+    RETURN_STATUSES,
     TASK_STATUSES,
     HoldRow,
     LedgerEventRow,
     OrderRow,
     Page,
     PendingEvent,
+    ReturnRow,
     TaskPage,
     TaskRow,
 )
 from onhand.ledger.schema import (
     HOLD_IS_ACTIVE,
     ORDER_IS_OPEN,
+    RETURN_IS_OPEN,
     claim_offset,
     hold,
     ledger_event,
     order_event,
     orders,
+    return_policy,
+    returns,
     task,
     writer,
 )
@@ -146,6 +151,60 @@ class OrderReads:
             documents = _documents(connection, {row.order_id for row in rows})
         return TaskPage(rows, documents, None if is_last else _cursor(rows[-1].due_us, rows[-1].id))
 
+    def return_(self, return_id: str) -> ReturnRow | None:
+        """Read one return."""
+        query = sa.select(returns).where(returns.c.id == return_id)
+        return next(iter(self._read(query, ReturnRow)), None)
+
+    def returns(
+        self,
+        *,
+        order_id: str | None = None,
+        receipt: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[ReturnRow]:
+        """List returns, the newest first.
+
+        Raises
+        ------
+        InvalidInput
+            When the cursor is none of ours.
+        """
+        limit = _bounded(limit)
+        one = sa.select(returns)
+        for column, value in (
+            (returns.c.order_id, order_id),
+            (returns.c.receipt, receipt),
+            (returns.c.status, status),
+        ):
+            if value is not None:
+                one = one.where(column == value)
+        if cursor is not None:
+            position = sa.tuple_(returns.c.created_us, returns.c.id)
+            one = one.where(position < _position(cursor))
+        several = [one]
+        if order_id is None and receipt is None and status is None:
+            # Each status is in order within its index, so that no index for all is needed.
+            several = [one.where(returns.c.status == each) for each in RETURN_STATUSES]
+        newest_first = [returns.c.created_us.desc(), returns.c.id.desc()]
+        found = self._read(_merged(several, newest_first, limit + 1), ReturnRow)
+        rows, is_last = found[:limit], len(found) <= limit
+        return Page(rows, None if is_last else _cursor(rows[-1].created_us, rows[-1].id))
+
+    def return_policy(self, version: int) -> str | None:
+        """Read the return policy of a version, JSON; None when there never was one."""
+        query = sa.select(return_policy.c.document).where(return_policy.c.version == version)
+        with self._ledger.read() as connection:
+            return connection.execute(query).scalar()
+
+    def load_open_returns(self) -> Iterator[ReturnRow]:
+        """Stream every return that is waited for; as :meth:`load_open` does."""
+        with self._ledger.read() as connection:
+            waited_for = sa.select(returns).where(RETURN_IS_OPEN)
+            yield from map(return_row, _stream(connection, waited_for))
+
     def load_open(self) -> Iterator[HoldRow | OrderRow]:
         """Stream every active hold, then every open order, as of one moment.
 
@@ -226,6 +285,12 @@ def order_row(row: tuple[Any, ...]) -> OrderRow:
     """Read a row as the driver gives it: SQLite has no truth values of its own."""
     order_id, status, customer, created_us, updated_us, is_open, document = row
     return OrderRow(order_id, status, customer, created_us, updated_us, bool(is_open), document)
+
+
+def return_row(row: tuple[Any, ...]) -> ReturnRow:
+    """Read a row as the driver gives it: SQLite has no truth values of its own."""
+    return_id, status, order_id, receipt, created_us, is_open, document = row
+    return ReturnRow(return_id, status, order_id, receipt, created_us, bool(is_open), document)
 
 
 def _bounded(limit: int) -> int:

@@ -20,8 +20,8 @@ from onhand.ledger import bulk
 from onhand.ledger.answer_index import AnswerIndex, hashes_of
 from onhand.ledger.engine import unavailable
 from onhand.ledger.link import DriverErrors, failed, open_link
-from onhand.ledger.order_reads import OrderReads, order_row
-from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, Pruned
+from onhand.ledger.order_reads import OrderReads, order_row, return_row
+from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, Pruned, ReturnRow
 from onhand.ledger.schema import (
     HOLD_IS_FINISHED,
     answer,
@@ -30,6 +30,7 @@ from onhand.ledger.schema import (
     ledger_event,
     order_event,
     orders,
+    returns,
     task,
     writer,
 )
@@ -52,7 +53,7 @@ PRUNE_ROW_COUNT: Final = 1_000
 PACK_COUNT: Final = 50
 """Rows of packed answers dropped in one transaction; each may hold those of a thousand commands."""
 
-_TABLES: Final = (hold, orders, task, answer, ledger_event, order_event, claim_offset)
+_TABLES: Final = (hold, orders, task, returns, answer, ledger_event, order_event, claim_offset)
 _OWNER_LENGTH: Final = 200
 
 _encode_records = msgspec.msgpack.Encoder().encode
@@ -231,6 +232,15 @@ class OrderStore(OrderReads):
         rows = self._select(_ORDERS_OF_TASKS, task.c.id, task_ids)
         return {row[0]: order_row(row[1:]) for row in rows}
 
+    def load_returns(self, return_ids: Sequence[str]) -> dict[str, ReturnRow]:
+        """Read returns by id, whatever their status, on the writer's connection."""
+        rows = self._select(_RETURNS, returns.c.id, return_ids)
+        return {row[0]: return_row(row) for row in rows}
+
+    def returns_of_receipts(self, receipts: Sequence[str]) -> list[ReturnRow]:
+        """Read every return of units on those receipts, on the writer's connection."""
+        return list(map(return_row, self._select(_RETURNS, returns.c.receipt, receipts)))
+
     def mark_published(self, *, events: int = 0, ledger_events: int = 0) -> None:
         """Note up to which number and sequence events are in the log, in a transaction of its own.
 
@@ -362,6 +372,7 @@ class OrderStore(OrderReads):
             (hold, commit.holds),
             (orders, commit.orders),
             (task, commit.tasks),
+            (returns, commit.returns),
             (answer, _packed_answers(commit, after)),
             (ledger_event, commit.ledger_events),
             (order_event, _packed_events(commit, after)),
@@ -498,6 +509,7 @@ _ANSWERS: Final = sa.select(answer.c.commit_number, answer.c.records)
 _HOLDS: Final = sa.select(hold)
 _ORDERS: Final = sa.select(orders)
 _ORDERS_OF_TASKS: Final = sa.select(task.c.id, orders).join(orders, orders.c.id == task.c.order_id)
+_RETURNS: Final = sa.select(returns)
 _FENCE: Final = (
     sa.update(writer)
     .where(

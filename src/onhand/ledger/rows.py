@@ -12,6 +12,13 @@ from typing import Final, Generic, NamedTuple, NewType, TypeVar
 import msgspec
 
 ORDER_STATUSES: Final = ("open", "partially_fulfilled", "fulfilled", "cancelled")
+RETURN_STATUSES: Final = (
+    "authorised",
+    "partially_received",
+    "received",
+    "closed",
+    "cancelled",
+)
 TASK_STATUSES: Final = ("open", "picked", "packed", "ready", "done", "rejected", "cancelled")
 
 Epoch = NewType("Epoch", int)
@@ -28,7 +35,10 @@ class HoldRow(NamedTuple):
 
 
 class OrderRow(NamedTuple):
-    """An order. ``is_open`` while something of it is reserved, backordered or to be done."""
+    """An order.
+
+    ``is_open`` while something of it is reserved, backordered, to be done or to come back.
+    """
 
     id: str
     status: str
@@ -47,6 +57,18 @@ class TaskRow(NamedTuple):
     location: str
     status: str
     due_us: int
+
+
+class ReturnRow(NamedTuple):
+    """A return, of an order's units or of those on a till's receipt; ``is_open`` while awaited."""
+
+    id: str
+    status: str
+    order_id: str | None
+    receipt: str | None
+    created_us: int
+    is_open: bool
+    document: bytes
 
 
 class AnswerRow(NamedTuple):
@@ -102,6 +124,7 @@ class Commit(msgspec.Struct, kw_only=True):
     holds: list[HoldRow] = []
     orders: list[OrderRow] = []
     tasks: list[TaskRow] = []
+    returns: list[ReturnRow] = []
     answers: list[AnswerRow] = []
     ledger_events: list[LedgerEventRow] = []
     events: list[EventRow] = []
@@ -116,6 +139,7 @@ class Commit(msgspec.Struct, kw_only=True):
             self.holds
             or self.orders
             or self.tasks
+            or self.returns
             or self.answers
             or self.ledger_events
             or self.events

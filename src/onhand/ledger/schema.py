@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 """Every version of the schema, oldest first. A ledger at any other is from a newer onhand."""
 
 VERSION_TABLE: Final = "onhand_schema"
@@ -167,6 +167,38 @@ task = Table(
     Column("status", String(16), nullable=False),
     Column("due_us", BigInteger, nullable=False),
     Index("ix_task_due", "location", "status", "due_us", "id"),
+)
+
+RETURN_IS_OPEN: Final = text("is_open")
+
+returns = Table(
+    "returns",  # `return` is a word of SQL
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("status", String(32), nullable=False),
+    Column("order_id", String(128)),
+    Column("receipt", String(128)),  # of a purchase at a till, where there is no order
+    Column("created_us", BigInteger, nullable=False),
+    Column("is_open", Boolean, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("ix_returns_order", "order_id", "created_us", "id"),
+    Index("ix_returns_receipt", "receipt", "created_us", "id"),
+    Index("ix_returns_status", "status", "created_us", "id"),
+    Index(
+        "ix_returns_open",
+        "created_us",
+        sqlite_where=RETURN_IS_OPEN,
+        postgresql_where=RETURN_IS_OPEN,
+    ),
+)
+
+return_policy = Table(
+    "return_policy",
+    metadata,
+    # Every version stays: returns name the one that decided about them.
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("document", Text, nullable=False),  # JSON of onhand.model.return_policy.ReturnPolicy
+    Column("created_us", BigInteger, nullable=False),
 )
 
 answer = Table(

@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from onhand.errors import LedgerUnavailable
 from onhand.ledger.engine import bump
 from onhand.ledger.schema import location as location_table
-from onhand.ledger.schema import revision, safety_rule
+from onhand.ledger.schema import return_policy, revision, safety_rule
 from onhand.ledger.schema import sku as sku_table
+from onhand.model.return_policy import ReturnPolicy
 from onhand.model.setup import Location, SafetyRule, Setup, Sku, parse_safety_rules
 
 if TYPE_CHECKING:
@@ -102,6 +103,24 @@ class SetupStore:
                 connection.execute(safety_rule.insert(), some)
         return rules
 
+    def put_return_policy(self, policy: ReturnPolicy) -> ReturnPolicy:
+        """Let a policy decide about returns from now on; answer it with its new version.
+
+        Policies before it stay readable by their version.
+        """
+        newest = sa.select(sa.func.coalesce(sa.func.max(return_policy.c.version), 0))
+        with self._ledger.write() as connection:
+            bump(connection, SETUP)
+            version = int(connection.execute(newest).scalar_one()) + 1
+            policy = msgspec.structs.replace(policy, version=version)
+            row = {
+                "version": version,
+                "document": msgspec.json.encode(policy).decode(),
+                "created_us": self._clock_us(),
+            }
+            connection.execute(return_policy.insert(), row)
+        return policy
+
     def load_setup(self, since: Setup | None = None) -> Setup:
         """Read everything as of one version.
 
@@ -123,6 +142,7 @@ class SetupStore:
                 locations={each.id: each for each in _load_locations(connection)},
                 skus={**base.skus, **_load_skus(connection, base.version)},
                 safety_rules=_load_rules(connection),
+                return_policy=_load_return_policy(connection),
             )
 
     def setup_version(self) -> int:
@@ -189,6 +209,18 @@ def _load_rules(connection: Connection) -> tuple[SafetyRule, ...]:
         )
         for row in rows
     )
+
+
+def _load_return_policy(connection: Connection) -> ReturnPolicy:
+    newest = sa.select(return_policy.c.document).order_by(return_policy.c.version.desc()).limit(1)
+    document = connection.execute(newest).scalar()
+    if document is None:
+        return ReturnPolicy()
+    try:
+        return msgspec.json.decode(document, type=ReturnPolicy)
+    except msgspec.ValidationError as error:
+        what = f"the ledger holds a return policy that this onhand cannot read: {error}"
+        raise LedgerUnavailable(what, "Run the onhand that wrote it, or set it up anew") from error
 
 
 def _rule_row(rule: SafetyRule) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Allocation(Struct, kw_only=True):
     rest is open: reserved, unless the stage is ``backordered``. ``picked`` counts units taken off
     the shelf, handed ones included. ``told_by_app`` and ``told_by_till`` are what each has said to
     have handed over; the larger of them is what has left, so that the same hand-over told by both
-    counts once.
+    counts once. Of what was handed over, ``returned`` units are back and ``returning`` ones are
+    awaited by returns.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Allocation(Struct, kw_only=True):
     cancelled: int = 0
     expired: int = 0
     returned: int = 0
+    returning: int = 0
     told_by_app: int = 0
     told_by_till: int = 0
     task: str | None = None
@@ -187,6 +189,7 @@ class Order(Struct, kw_only=True):
     """A customer's order with everything that was decided about it.
 
     ``refused`` lists (line, location) pairs that are not asked again; line ``*`` stands for all.
+    ``returns`` are the ids of its returns, ``exchange_of`` that of the one that it is given for.
     """
 
     id: str
@@ -208,6 +211,8 @@ class Order(Struct, kw_only=True):
     pickup_code: str | None = None
     refused: list[tuple[str, str]] = []
     counter: int = 0
+    returns: list[str] = []
+    exchange_of: str | None = None
 
     def copy(self) -> Order:
         """Return a copy to work on; what lies within and may change is copied too."""
@@ -217,6 +222,7 @@ class Order(Struct, kw_only=True):
             tasks=[msgspec.structs.replace(each) for each in self.tasks],
             history=list(self.history),
             refused=list(self.refused),
+            returns=list(self.returns),
         )
 
     def line(self, line_id: str) -> OrderedLine | None:
@@ -243,6 +249,10 @@ class Order(Struct, kw_only=True):
     def is_open(self) -> bool:
         """Tell whether anything of it is reserved, backordered or to be done."""
         return any(each.open for each in self.allocations)
+
+    def is_kept(self) -> bool:
+        """Tell whether it is open, or a return waits for units of it."""
+        return any(each.open or each.returning for each in self.allocations)
 
     def settle_status(self) -> None:
         """Set the status from the allocations."""

@@ -18,6 +18,7 @@ from msgspec.structs import force_setattr
 
 from onhand.errors import FieldError, InvalidInput
 from onhand.model.hours import ClockTime, OpeningHours
+from onhand.model.return_policy import ReturnPolicy
 from onhand.model.validate import Text64, build, check, pattern, prefixed, printable
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     locations: dict[str, Location] = {}
     skus: dict[str, Sku] = {}
     safety_rules: tuple[SafetyRule, ...] = ()
+    return_policy: ReturnPolicy = ReturnPolicy()
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Name the enabled locations of every group, sorted; ``all`` included.

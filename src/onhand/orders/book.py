@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from onhand.model.orders import Hold, Order, summed
+from onhand.model.returns import Return
 from onhand.orders.waiting import Waiting
 from onhand.orders.workload import Workload
 
@@ -58,10 +59,11 @@ class Changed(Struct, frozen=True):
     orders: list[Order]
     handovers: list[Handover]
     told: list[Told]
+    returns: list[Return]
 
 
 class Book:
-    """All open holds and orders.
+    """All open holds, orders and returns.
 
     Parameters
     ----------
@@ -89,6 +91,10 @@ class Book:
         self.workload = Workload()
         """Tasks of orders put here, by location and time."""
         self.last_sequence = last_sequence
+        self.returns: dict[str, Return] = {}
+        self.of_receipt: dict[str, dict[str, None]] = {}
+        """Ids of the returns here of units on each receipt."""
+        self._return_expiries: list[tuple[int, str]] = []
         self._expiries: list[tuple[int, str]] = []
         self._pickups: list[tuple[int, str, str]] = []
         self._journal: list[tuple[Callable[..., None], Any, Any]] = []
@@ -108,6 +114,12 @@ class Book:
         order.settle_status()
         self._journal.append((self._swap_order, order.id, self.orders.get(order.id)))
         self._swap_order(order.id, order)
+
+    def put_return(self, return_: Return) -> None:
+        """Make a return what is known under its id; its status is settled first."""
+        return_.settle_status()
+        self._journal.append((self._swap_return, return_.id, self.returns.get(return_.id)))
+        self._swap_return(return_.id, return_)
 
     def hand_over(
         self, make: Callable[[int], bytes], reserved: Iterable[tuple[str, str, int]]
@@ -155,13 +167,20 @@ class Book:
         """Gather what has changed since the last :meth:`settle`."""
         holds: dict[str, Hold] = {}
         orders: dict[str, Order] = {}
+        returns: dict[str, Return] = {}
         for undo, what, _ in self._journal:
             if undo == self._swap_hold:
                 holds[what] = self.holds[what]
             elif undo == self._swap_order:
                 orders[what] = self.orders[what]
+            elif undo == self._swap_return:
+                returns[what] = self.returns[what]
         return Changed(
-            list(holds.values()), list(orders.values()), list(self._made), list(self._told)
+            list(holds.values()),
+            list(orders.values()),
+            list(self._made),
+            list(self._told),
+            list(returns.values()),
         )
 
     def settle(self) -> None:
@@ -171,6 +190,8 @@ class Book:
                 self._forget_hold(what)
             elif undo == self._swap_order:
                 self._forget_order(what)
+            elif undo == self._swap_return:
+                self._forget_return(what)
         self._journal.clear()
         self._told.clear()
         self._made.clear()
@@ -185,14 +206,32 @@ class Book:
         if order.id not in self.orders:
             self._replace_order(order.id, None, order)
 
-    def forget_closed(self, hold_ids: Iterable[str], order_ids: Iterable[str]) -> None:
-        """Let go of adopted holds and orders of which nothing is open."""
+    def adopt_return(self, return_: Return) -> None:
+        """Take a return from the ledger as it is; :meth:`forget_closed` lets a closed one go."""
+        if return_.id not in self.returns:
+            self._swap_return(return_.id, return_)
+
+    def forget_closed(
+        self,
+        hold_ids: Iterable[str],
+        order_ids: Iterable[str],
+        return_ids: Iterable[str] = (),
+    ) -> None:
+        """Let go of adopted holds, orders and returns of which nothing is open."""
         for hold_id in hold_ids:
             self._forget_hold(hold_id)
         for order_id in order_ids:
             self._forget_order(order_id)
+        for return_id in return_ids:
+            self._forget_return(return_id)
 
-    def load(self, holds: Iterable[Hold], orders: Iterable[Order], flying: list[Handover]) -> None:
+    def load(
+        self,
+        holds: Iterable[Hold],
+        orders: Iterable[Order],
+        flying: list[Handover],
+        returns: Iterable[Return] = (),
+    ) -> None:
         """Fill an empty book from the ledger, and the demand table with it, at start.
 
         Parameters
@@ -219,6 +258,8 @@ class Book:
                 units[cell] = units.get(cell, 0) + quantity
             for (sku, location, day), quantity in backordered_by(order).items():
                 self.stock.backorder(sku, location, day, quantity)
+        for return_ in returns:
+            self._swap_return(return_.id, return_)
         for handover in flying:
             self.handovers.append(handover)
             for sku, location, quantity in handover.reserved:
@@ -262,6 +303,24 @@ class Book:
                 again.append(entry)
         for entry in again:
             heapq.heappush(self._pickups, entry)
+        return found
+
+    def due_returns(self, now_us: int, count_max: int) -> list[Return]:
+        """List returns that are waited for no longer, oldest first; the same until they change."""
+        due: list[tuple[int, str]] = []
+        found: list[Return] = []
+        while self._return_expiries and self._return_expiries[0][0] <= now_us:
+            if len(found) >= count_max:
+                break
+            entry = heapq.heappop(self._return_expiries)
+            if due and due[-1] == entry:
+                continue  # Each time a return is put its expiry is noted again.
+            return_ = self.returns.get(entry[1])
+            if return_ is not None and return_.is_open() and return_.expires_us == entry[0]:
+                due.append(entry)
+                found.append(return_)
+        for entry in due:
+            heapq.heappush(self._return_expiries, entry)
         return found
 
     def next_expiry_us(self) -> int | None:
@@ -360,6 +419,19 @@ class Book:
             self.orders[order_id] = new
             self._index_order(new)
 
+    def _swap_return(self, return_id: str, new: Return | None) -> None:
+        old = self.returns.get(return_id)
+        if old is not None and old.receipt is not None:
+            _drop(self.of_receipt, old.receipt, return_id)
+        if new is None:
+            self.returns.pop(return_id, None)
+            return
+        self.returns[return_id] = new
+        if new.receipt is not None:
+            self.of_receipt.setdefault(new.receipt, {})[return_id] = None
+        if new.is_open():
+            heapq.heappush(self._return_expiries, (new.expires_us, return_id))
+
     def _swap_backorders(self, old: Order | None, new: Order | None) -> None:
         before = backordered_by(old) if old is not None else {}
         after = backordered_by(new) if new is not None else {}
@@ -411,8 +483,13 @@ class Book:
 
     def _forget_order(self, order_id: str) -> None:
         order = self.orders.get(order_id)
-        if order is not None and not order.is_open():
+        if order is not None and not order.is_kept():
             del self.orders[order_id]
+
+    def _forget_return(self, return_id: str) -> None:
+        return_ = self.returns.get(return_id)
+        if return_ is not None and not return_.is_open():
+            self._swap_return(return_id, None)
 
 
 def reserved_by(order: Order) -> dict[Cell, int]:
@@ -460,6 +537,12 @@ def decode_order(document: bytes) -> Order:
     return _ORDER.decode(document)
 
 
+def decode_return(document: bytes) -> Return:
+    """Read a return that :func:`encode` wrote."""
+    return _RETURN.decode(document)
+
+
 _ENCODER: Final = msgspec.json.Encoder()
 _HOLD: Final = msgspec.json.Decoder(Hold)
 _ORDER: Final = msgspec.json.Decoder(Order)
+_RETURN: Final = msgspec.json.Decoder(Return)

@@ -27,7 +27,7 @@ from onhand.errors import LedgerUnavailable, TableUnavailable, WrongDataDirector
 from onhand.ledger.order_store import OrderStore
 from onhand.ledger.rows import HoldRow
 from onhand.logging import get_logger
-from onhand.orders.book import Book, Handover, decode_hold, decode_order
+from onhand.orders.book import Book, Handover, decode_hold, decode_order, decode_return
 from onhand.orders.desk import Desk, Ids, Rules
 from onhand.sourcing import NearestFewest
 from onhand.table.demand import Demand
@@ -186,7 +186,8 @@ def _load(book: Book, store: OrderStore, applied_sequence: int) -> None:
         else:
             orders.append(decode_order(row.document))
     flying = [handover_of(row) for row in store.load_ledger_events(applied_sequence)]
-    book.load(holds, orders, flying)
+    returns = [decode_return(row.document) for row in store.load_open_returns()]
+    book.load(holds, orders, flying, returns)
 
 
 @contextmanager

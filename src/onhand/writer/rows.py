@@ -12,6 +12,7 @@ from onhand.ledger.rows import (
     HoldRow,
     LedgerEventRow,
     OrderRow,
+    ReturnRow,
     TaskRow,
 )
 from onhand.orders.book import encode
@@ -19,6 +20,7 @@ from onhand.orders.book import encode
 if TYPE_CHECKING:
     from onhand.ledger.rows import AnswerRow
     from onhand.model.orders import Order
+    from onhand.model.returns import Return
     from onhand.orders.book import Changed, Handover
 
 _encode = msgspec.json.Encoder().encode
@@ -32,6 +34,7 @@ def commit_of(changed: Changed, answers: list[AnswerRow], now_us: int) -> Commit
         ],
         orders=[order_row(each) for each in changed.orders],
         tasks=[row for order in changed.orders for row in task_rows(order)],
+        returns=[return_row(each) for each in changed.returns],
         answers=answers,
         ledger_events=[ledger_row(each, now_us) for each in changed.handovers],
         events=[EventRow(each.key, each.value) for each in changed.told],
@@ -46,8 +49,21 @@ def order_row(order: Order) -> OrderRow:
         customer=order.customer.id if order.customer is not None else None,
         created_us=order.created_us,
         updated_us=order.updated_us,
-        is_open=order.is_open(),
+        is_open=order.is_kept(),
         document=encode(order),
+    )
+
+
+def return_row(return_: Return) -> ReturnRow:
+    """Lay out a return as the ledger keeps it."""
+    return ReturnRow(
+        id=return_.id,
+        status=return_.status,
+        order_id=return_.order_id,
+        receipt=return_.receipt,
+        created_us=return_.created_us,
+        is_open=return_.is_open(),
+        document=encode(return_),
     )
 
 

@@ -34,6 +34,7 @@ def count(ledger, table):
         (rows.HoldRow, schema.hold),
         (rows.OrderRow, schema.orders),
         (rows.TaskRow, schema.task),
+        (rows.ReturnRow, schema.returns),
         (rows.LedgerEventRow, schema.ledger_event),
     ],
 )
