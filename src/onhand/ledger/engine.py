@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from onhand.errors import LedgerUnavailable, SettingsError, WrongDataDirectory
-from onhand.ledger.migrate import is_current, migrate
+from onhand.ledger.migrate import LEDGER, Schema, is_current, migrate
 from onhand.ledger.schema import deployment, revision
 from onhand.settings import mask_url
 
@@ -123,17 +123,40 @@ def open_ledger(settings: Settings, *, cluster_id: str | None = None) -> Ledger:
     WrongDataDirectory
         When it belongs to another data directory.
     """
+    ledger = open_database(settings, settings.ledger_path, LEDGER)
+    try:
+        if cluster_id is not None:
+            _claim(ledger, cluster_id)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def open_database(settings: Settings, path: Path, schema: Schema) -> Ledger:
+    """Open a database, creating or migrating its tables first.
+
+    Parameters
+    ----------
+    path
+        The SQLite file that has them when the settings name no PostgreSQL.
+
+    Raises
+    ------
+    LedgerUnavailable
+        When the database cannot be reached or opened.
+    LedgerTooNew
+        When a newer onhand has changed the schema.
+    """
     if settings.database is not None:
         ledger = _connect_postgres(settings.database)
         lock: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     else:
-        ledger = _connect_sqlite(settings.ledger_path)
-        lock = _file_lock(settings.ledger_path)
+        ledger = _connect_sqlite(path)
+        lock = _file_lock(path)
     try:
         with lock:
-            _prepare(ledger)
-        if cluster_id is not None:
-            _claim(ledger, cluster_id)
+            _prepare(ledger, schema)
     except BaseException:
         ledger.close()
         raise
@@ -244,12 +267,12 @@ def _file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _prepare(ledger: Ledger) -> None:
+def _prepare(ledger: Ledger, schema: Schema) -> None:
     with ledger.read() as connection:
-        current = is_current(connection)
+        current = is_current(connection, schema)
     if not current:
         with ledger.write() as connection:
-            migrate(connection)
+            migrate(connection, schema)
 
 
 def _claim(ledger: Ledger, cluster_id: str) -> None:

@@ -1,18 +1,18 @@
-"""Bring a ledger to this version's schema, or refuse one that is newer."""
+"""Bring a database to this version's schema, or refuse one that is newer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from onhand.errors import LedgerTooNew
-from onhand.ledger.schema import REVISIONS, VERSION_TABLE
+from onhand.ledger.schema import REVISIONS, VERSION_TABLE, metadata
 from onhand.logging import get_logger
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, MetaData
 
 log = get_logger(__name__)
 
@@ -22,7 +22,24 @@ LOCK_KEY: Final = 0x6F6E68616E64  # "onhand"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
-def is_current(connection: Connection) -> bool:
+class Schema(NamedTuple):
+    """Tables that are migrated together; several may share a database.
+
+    ``revisions`` are all their versions, oldest first, and ``version_table`` names the one that a
+    database is at. ``versions`` is where the migrations lie.
+    """
+
+    name: str
+    metadata: MetaData
+    revisions: tuple[str, ...]
+    version_table: str
+    versions: Path
+
+
+LEDGER: Final = Schema("ledger", metadata, REVISIONS, VERSION_TABLE, MIGRATIONS / "versions")
+
+
+def is_current(connection: Connection, schema: Schema = LEDGER) -> bool:
     """Tell whether the schema is this version's.
 
     Raises
@@ -30,16 +47,18 @@ def is_current(connection: Connection) -> bool:
     LedgerTooNew
         When a newer onhand has changed it.
     """
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
+    if not sa.inspect(connection).has_table(schema.version_table):
         return False
-    found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant of ours
-    if found is not None and found not in REVISIONS:
-        what = f"the ledger is at schema {found}, this onhand knows up to {REVISIONS[-1]}"
+    query = f"SELECT version_num FROM {schema.version_table}"  # noqa: S608 - a constant of ours
+    found = connection.execute(sa.text(query)).scalar()
+    if found is not None and found not in schema.revisions:
+        newest = schema.revisions[-1]
+        what = f"the {schema.name} is at schema {found}, this onhand knows up to {newest}"
         raise LedgerTooNew(what, "Run the newer onhand that wrote it, or restore an older backup")
-    return bool(found == REVISIONS[-1])
+    return bool(found == schema.revisions[-1])
 
 
-def migrate(connection: Connection) -> None:
+def migrate(connection: Connection, schema: Schema = LEDGER) -> None:
     """Run every missing revision in the connection's transaction.
 
     The caller holds a write transaction. Of two processes that start at once, the second waits
@@ -52,7 +71,7 @@ def migrate(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_KEY)))
-    if is_current(connection):
+    if is_current(connection, schema):
         return
     # Imported here: a ledger that is current, the usual case, starts without Alembic.
     from alembic import command  # noqa: PLC0415
@@ -60,6 +79,9 @@ def migrate(connection: Connection) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("version_locations", str(schema.versions).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
     config.attributes["connection"] = connection
+    config.attributes["schema"] = schema
     command.upgrade(config, "head")
-    log.info("ledger_migrated", schema=REVISIONS[-1])
+    log.info("database_migrated", tables=schema.name, schema=schema.revisions[-1])

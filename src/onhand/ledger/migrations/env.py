@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from onhand.ledger.schema import VERSION_TABLE, metadata
+schema = context.config.attributes["schema"]
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table=VERSION_TABLE,
+    target_metadata=schema.metadata,
+    version_table=schema.version_table,
     # Both databases roll a half-done change of schema back with its transaction.
     transactional_ddl=True,
 )
