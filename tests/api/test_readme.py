@@ -106,6 +106,7 @@ def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
     assert printed.count('"status":"done"') == 3
     assert '"id":"web-2","status":"fulfilled"' in printed
     assert "web-2: fulfilled, by ship" in printed
+    assert "holds and orders compared, 0 differences" in printed
     assert ", 0 differences" in printed
     assert "oh_" in said[-1]
     server = stranger.terminals[0]
