@@ -172,6 +172,26 @@ FIGURES: dict[str, Figure] = {
     "promise": Figure(
         what="Three options for 10 lines over 500 places, in process, p99", unit="us", at_most=100
     ),
+    "holds_sqlite": Figure(
+        what="Durable holds in process, 256 in flight, SQLite",
+        unit="holds/s",
+        at_least=40_000,
+    ),
+    "holds_postgres": Figure(
+        what="The same on PostgreSQL, beside single-row updates of 16 clients",
+        unit="holds/s",
+        ratio_at_least=1.5,
+    ),
+    "hold_beside_many": Figure(
+        what="The next holds on a SKU with 1 million open, against one with 100",
+        unit="times as long",
+        at_most=1.05,
+    ),
+    "orders_start": Figure(
+        what="An order writer started on 1 million open holds, until it decides",
+        unit="s",
+        at_most=5,
+    ),
     # Without a target: what the figures above are made of.
     "place_order": Figure(
         what="An order of 10 lines over 500 places decided, no commit, p99", unit="us"
