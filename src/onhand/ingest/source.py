@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onhand.ingest.ahead import ReadAhead
     from onhand.ingest.engine import Engine
 
-WAIT_S: Final = 0.005
+WAIT_S: Final = 0.02
 """How long a worker with nothing else to do waits for a poll. When told that there is none, Bytewax
 rests for a millisecond, whatever comes meanwhile."""
 

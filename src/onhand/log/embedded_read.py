@@ -32,7 +32,7 @@ BATCH_BYTES_MAX: Final = 16 << 20
 FETCH_ROW_COUNT: Final = 512
 """Few enough for a processor's cache to hold what one fetch makes."""
 WAIT_S: Final = 0.0005
-WAIT_IDLE_S: Final = 0.001
+WAIT_IDLE_S: Final = 0.002
 """Between two looks at an idle log, once it has been idle for ``IDLE_AFTER_S``."""
 IDLE_AFTER_S: Final = 1.0
 
