@@ -31,6 +31,9 @@ CHUNK_COUNT_MAX: Final = 2_000
 KEPT_COUNT_MAX: Final = 20_000
 """Events of a topic kept in memory; more are read back from the ledger."""
 
+LINGER_S: Final = 0.01
+"""Events gather for so long before they are sent: an append costs as much as a small commit."""
+
 RETRY_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 WARN_S: Final = 2.0
 """A log that has not taken anything for so long is worth a warning."""
@@ -230,7 +233,8 @@ class _Lane:
     def _run(self) -> None:
         failures = 0
         while True:
-            self._there_is_more.wait(IDLE_S)
+            if self._there_is_more.wait(IDLE_S) and self._give_up_s is None:
+                time.sleep(LINGER_S)
             self._there_is_more.clear()
             try:
                 self._send_all()
@@ -251,7 +255,12 @@ class _Lane:
                 return
 
     def _send_all(self) -> None:
-        while not self._is_over() and (pack := self._next()) is not None:
+        """Send what is there now; what comes meanwhile gathers for the next time."""
+        newest = self._newest
+        while (self.sent is None or self.sent < newest) and not self._is_over():
+            pack = self._next()
+            if pack is None:
+                return
             chunk = pack.events[: self._chunk_count]
             self._send([self._source.record(each) for each in chunk])
             self.sent = pack.first + len(chunk) - 1
