@@ -117,6 +117,19 @@ _METRICS: Final = (
         "Time until posted events are durable in the log.",
         bounds=LATENCY_BOUNDS,
     ),
+    Metric("onhand_purchases_stored_total", "counter", "Purchases and returns in stores kept."),
+    Metric(
+        "onhand_purchases_skipped_total",
+        "counter",
+        "Events that the log's retention dropped before purchases were looked for in them.",
+    ),
+    Metric("onhand_purchases_kept", "gauge", "Purchases and returns in stores, about."),
+    Metric("onhand_purchases_lag_events", "gauge", "Events not looked through for purchases yet."),
+    Metric(
+        "onhand_purchases_lag_seconds",
+        "gauge",
+        "How long ago the append time was up to which purchases are kept.",
+    ),
     Metric("onhand_stream_clients", "gauge", "Clients that follow the stream of changes."),
     Metric("onhand_stream_events_total", "counter", "Changes sent to clients of the stream."),
     Metric(
@@ -157,6 +170,16 @@ _METRICS: Final = (
         "Holds and pickups whose time was over.",
         ("kind",),
     ),
+    Metric("onhand_returns_open", "gauge", "Returns that units are awaited for."),
+    Metric(
+        "onhand_returned_units_total",
+        "counter",
+        "Units that came back, by what became of them.",
+        ("disposition",),
+    ),
+    Metric(
+        "onhand_returns_expired_total", "counter", "Returns that did not come in time, or not all."
+    ),
     Metric("onhand_shortfall_cells", "gauge", "Cells whose promises the shelf cannot keep."),
     Metric("onhand_shortfall_units", "gauge", "Units promised that the shelf does not hold."),
     Metric(
@@ -170,6 +193,32 @@ _METRICS: Final = (
     Metric("onhand_outbox_pending", "gauge", "Committed events not in the log yet.", ("topic",)),
     Metric("onhand_handovers_in_flight", "gauge", "Movements that supply has not applied yet."),
     Metric("onhand_claims_total", "counter", "Claims of tills, by what they were.", ("outcome",)),
+    Metric("onhand_recommendation_baskets_total", "counter", "Baskets learnt from."),
+    Metric("onhand_recommendation_items", "gauge", "SKUs of which it is known what they go with."),
+    Metric(
+        "onhand_recommendation_items_forgotten_total",
+        "counter",
+        "SKUs forgotten because recommendation_items_max was reached.",
+    ),
+    Metric("onhand_recommendation_pairs", "gauge", "Pairs kept, each from both of its SKUs."),
+    Metric("onhand_recommendation_fill_ratio", "gauge", "Of the SKUs that may be remembered."),
+    Metric("onhand_recommendation_bytes", "gauge", "Memory of what was learnt, about."),
+    Metric(
+        "onhand_recommendation_lag_events", "gauge", "Records in the log not learnt from, about."
+    ),
+    Metric(
+        "onhand_recommendation_lag_seconds",
+        "gauge",
+        "How long ago the append time was up to which all is learnt.",
+    ),
+    Metric(
+        "onhand_recommendation_snapshot_timestamp_seconds",
+        "gauge",
+        "When recommendations were last published, since 1970.",
+        merge="max",
+    ),
+    Metric("onhand_recommendation_snapshot_bytes", "gauge", "Size of what was last published."),
+    Metric("onhand_recommendation_publish_seconds", "gauge", "Time the last publishing took."),
     Metric(
         "onhand_supply_age_seconds", "gauge", "How old the numbers are that promises are made by."
     ),

@@ -222,6 +222,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Holds and orders that may be open. When full, new ones are refused.",
         ),
     ] = 5_000_000
+    purchases_keep_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3_650,
+            description="Days for which purchases in stores are kept after they entered the log.",
+        ),
+    ] = 400
     rate_limit_per_s: Annotated[
         float,
         Meta(
@@ -231,6 +239,46 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "as many; 0 sets no limit.",
         ),
     ] = 0.0
+    recommendation_items_max: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=1 << 22,
+            description="SKUs of which it is remembered what they are bought with; of more, those "
+            "bought least are forgotten. Each takes 1.3 KiB, and 0.6 KiB of shared memory.",
+        ),
+    ] = 200_000
+    recommendation_pairs_max: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=1_024,
+            description="Others remembered of each SKU; of more, those bought with it least.",
+        ),
+    ] = 128
+    recommendation_half_life: Annotated[
+        timedelta | None,
+        Meta(
+            description="Time in which what was bought together counts half; `off` fades nothing.",
+            extra={"parse": "duration"},
+        ),
+    ] = timedelta(days=90)
+    recommendation_basket_window: Annotated[
+        timedelta,
+        Meta(
+            description="Sales with one `basket_id` at one location are one basket within this "
+            "time.",
+            extra={"parse": "duration"},
+        ),
+    ] = timedelta(minutes=30)
+    recommendation_baskets_max: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=1 << 24,
+            description="Baskets that may still grow; sales told twice are known by them too.",
+        ),
+    ] = 100_000
     poll_record_count_max: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Most records taken from the log in one poll.")
     ] = 1_000
@@ -287,6 +335,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def ledger_path(self) -> Path:
         """Where the embedded ledger lies when no database is named."""
         return self.data / "ledger.sqlite3"
+
+    @property
+    def customers_path(self) -> Path:
+        """Where purchases and wish lists lie when no database is named."""
+        return self.data / "customers.sqlite3"
 
     def masked(self) -> dict[str, Any]:
         """Every setting by name with passwords replaced, fit for a log line."""
@@ -361,6 +414,17 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
             count <= timedelta(0),
             "count_window is zero",
             "Give a duration such as 24h",
+        ),
+        (
+            settings.recommendation_half_life is not None
+            and settings.recommendation_half_life < timedelta(hours=1),
+            "recommendation_half_life is under an hour",
+            "Give a duration such as 2160h, or off to let nothing fade",
+        ),
+        (
+            settings.recommendation_basket_window <= timedelta(0),
+            "recommendation_basket_window is zero",
+            "Give a duration such as 30m",
         ),
         (
             0 < settings.checkpoint_archive_days * 24 < settings.log_retention_hours,

@@ -1,0 +1,147 @@
+"""A file of named arrays behind a document, replaced as a whole.
+
+::
+
+    magic, document's length | document (JSON) | array | array | ...        each at 64 bytes
+
+Readers map it; a file that is replaced stays as it was for those who have it mapped.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAGIC: Final = b"OHARRAY1"
+_ALIGNED: Final = 64
+_HEAD_BYTES: Final = 16
+
+
+class ArraysInvalid(Exception):
+    """The file is torn, damaged, or none of ours."""
+
+
+class _Place(msgspec.Struct, frozen=True):
+    """Where an array lies, from the end of the document on."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    crc: int | None
+
+
+class _Document(msgspec.Struct, frozen=True):
+    arrays: list[_Place]
+    meta: msgspec.Raw
+    size_bytes: int
+
+
+class Arrays(NamedTuple):
+    """What a file holds: its document as JSON, and its arrays, read-only."""
+
+    meta: bytes
+    arrays: dict[str, NDArray[Any]]
+    size_bytes: int
+
+
+def write_arrays(
+    path: Path, meta: msgspec.Struct, arrays: Mapping[str, NDArray[Any]], *, durable: bool
+) -> int:
+    """Write a file beside ``path`` and put it in its place; return its size in bytes.
+
+    Parameters
+    ----------
+    durable
+        It is on disk when this returns, with sums to tell whether it still is what was written.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written; what was there before still is.
+    """
+    places, offset = [], 0
+    columns = {name: np.ascontiguousarray(each) for name, each in arrays.items()}
+    for name, each in columns.items():
+        crc = zlib.crc32(each.data.cast("B") if each.size else b"") if durable else None
+        places.append(_Place(name, each.dtype.str, each.shape, offset, crc))
+        offset = _aligned(offset + each.nbytes)
+    document = msgspec.json.encode(
+        _Document(places, msgspec.Raw(msgspec.json.encode(meta)), offset)
+    )
+    begin = _aligned(_HEAD_BYTES + len(document))
+    draft = path.with_name(f"{path.name}.new")
+    with draft.open("wb") as file:
+        # Space first: a full table directory is an error here and no signal for who maps it.
+        os.posix_fallocate(file.fileno(), 0, begin + offset)
+        file.write(MAGIC + len(document).to_bytes(8, "little") + document)
+        for place, each in zip(places, columns.values(), strict=True):
+            file.seek(begin + place.offset)
+            file.write(each.data.cast("B") if each.size else b"")
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    draft.replace(path)
+    if durable:
+        _sync_folder(path.parent)
+    return begin + offset
+
+
+def map_arrays(path: Path) -> Arrays:
+    """Map a file that :func:`write_arrays` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ArraysInvalid
+        It is not whole.
+    """
+    with path.open("rb") as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes < _HEAD_BYTES:
+            raise ArraysInvalid(f"{path} is too short")
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    if mapped[:8] != MAGIC:
+        raise ArraysInvalid(f"{path} is no file of arrays")
+    length = int.from_bytes(mapped[8:_HEAD_BYTES], "little")
+    begin = _aligned(_HEAD_BYTES + length)
+    try:
+        document = msgspec.json.decode(mapped[_HEAD_BYTES : _HEAD_BYTES + length], type=_Document)
+    except msgspec.DecodeError as error:
+        raise ArraysInvalid(f"{path}: {error}") from error
+    if begin + document.size_bytes != size_bytes:
+        raise ArraysInvalid(f"{path} has {size_bytes:,} bytes, and was written with others")
+    arrays = {place.name: _array(path, mapped, begin, place) for place in document.arrays}
+    return Arrays(bytes(document.meta), arrays, size_bytes)
+
+
+def _array(path: Path, mapped: mmap.mmap, begin: int, place: _Place) -> NDArray[Any]:
+    count = int(np.prod(place.shape, dtype=np.int64))
+    array: NDArray[Any] = np.frombuffer(mapped, place.dtype, count, begin + place.offset)
+    if place.crc is not None and zlib.crc32(array.data.cast("B") if count else b"") != place.crc:
+        raise ArraysInvalid(f"{path}: {place.name} is not what was written")
+    return array.reshape(place.shape)
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // _ALIGNED) * _ALIGNED
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
