@@ -44,6 +44,8 @@ SIGNS = {
     ("return", DISPOSITION_NUMBERS["sellable"]): 1,
     ("return", DISPOSITION_NUMBERS["inspect"]): 0,
     ("return", DISPOSITION_NUMBERS["damaged"]): 0,
+    ("inspected", DISPOSITION_NUMBERS["sellable"]): 1,
+    ("inspected", DISPOSITION_NUMBERS["damaged"]): 0,
 }
 """What on_hand changes by for a unit of each movement."""
 BODIES = {"pack": PackTask, "ready": ReadyTask}
@@ -198,7 +200,8 @@ class Shop:
                 assert each.on_shelf >= 0, each
                 assert 0 <= each.handed <= each.picked, each
                 assert each.handed == max(each.told_by_app, each.told_by_till), each
-                assert 0 <= each.returned <= each.handed, each
+                assert each.returned >= 0, each
+                assert 0 <= each.returning <= each.handed - each.returned, each
             for line in order.lines:
                 mine = order.of_line(line.id)
                 assert sum(each.quantity - each.cancelled for each in mine) <= line.quantity

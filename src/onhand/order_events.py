@@ -11,7 +11,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from onhand.model.return_policy import Disposition
+from onhand.model.returns import Teller
 from onhand.web.documents import Document, HoldDocument, OrderDocument, TaskDocument, Time, Units
+from onhand.web.return_documents import ReturnDocument
 
 TYPE_PREFIX: Final = "onhand."
 
@@ -50,16 +53,49 @@ class ReturnedLine(Document, frozen=True, kw_only=True):
     quantity: Units
 
 
-class ReturnChange(Document, frozen=True, kw_only=True):
-    """Units that came back; `source` and `id` are those of the event that said so."""
+class StrayArrival(Document, frozen=True, kw_only=True):
+    """Units that came and belong to no return; `source` and `id` are of what said so."""
 
-    order_id: str | None
-    return_id: str | None
-    location: str | None
-    disposition: str | None
+    location: str
+    disposition: Disposition
     lines: list[ReturnedLine]
     source: str
     id: str
+    order_id: str | None = None
+    return_id: str | None = None
+
+
+class RefundedLine(Document, frozen=True, kw_only=True):
+    """Units that are to be paid back; `amount` is null when their price is not known."""
+
+    line: str
+    sku: str
+    quantity: Units
+    reason: str
+    disposition: Disposition
+    unit_price: float | None
+    amount: Annotated[float | None, Meta(description="After the fee.")]
+    fee_percent: float | None = None
+
+
+class RefundInstruction(Document, frozen=True, kw_only=True):
+    """What is owed for units that came back; paying it is done elsewhere."""
+
+    return_id: str
+    why: Literal["returned"]
+    told_by: Annotated[
+        Teller, Meta(description="Who was first to tell; a till may have paid already.")
+    ]
+    lines: list[RefundedLine]
+    amount: Annotated[
+        float | None, Meta(description="Left to pay; null when a price is not known.")
+    ]
+    set_against_exchange: Annotated[float, Meta(description="What of it pays for an exchange.")] = (
+        0.0
+    )
+    order_id: str | None = None
+    receipt: str | None = None
+    customer_id: str | None = None
 
 
 HOLD_CHANGES: Final = ("placed", "extended", "moved", "short", "released", "ordered", "expired")
@@ -89,14 +125,16 @@ ALLOCATION_CHANGES: Final = (
     "cancelled",
     "handed_over",
 )
-RETURN_CHANGES: Final = ("received", "unmatched")
+RETURN_CHANGES: Final = ("authorised", "received", "inspected", "closed", "cancelled")
 
 CHANGES: Final[dict[str, tuple[type[Struct], tuple[str, ...]]]] = {
     "hold": (HoldChange, HOLD_CHANGES),
     "order": (OrderDocument, ORDER_CHANGES),
     "task": (TaskDocument, TASK_CHANGES),
     "allocation": (AllocationChange, ALLOCATION_CHANGES),
-    "return": (ReturnChange, RETURN_CHANGES),
+    "return": (ReturnDocument, RETURN_CHANGES),
+    "arrival": (StrayArrival, ("unmatched",)),
+    "refund": (RefundInstruction, ("instructed",)),
 }
 """What things change, the type that tells of it, and how: ``onhand.hold.placed`` and so on."""
 
@@ -108,7 +146,7 @@ class OrderEvent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     source: str
     type: str
-    subject: Annotated[str, Meta(description="Id of the hold or order.")]
+    subject: Annotated[str, Meta(description="Id of the hold, order, or return without one.")]
     time: Time
     datacontenttype: Literal["application/json"]
     data: dict[str, Any]

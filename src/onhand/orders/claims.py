@@ -16,7 +16,9 @@ from msgspec import Struct
 from onhand.ingest.envelope import read_event
 from onhand.model.check import check_object
 from onhand.model.orders import HistoryEntry, summed
-from onhand.orders.handover import Movement, sell, take_back
+from onhand.model.return_policy import Disposition
+from onhand.orders import arriving
+from onhand.orders.handover import Movement, sell
 from onhand.orders.progress import follow, hand_over, note, put, tell_allocation
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ Outcome = Literal[
     "unmatched",
     "partly_unmatched",
 ]
-"""What a claim turned out to be; of a sale the first four, of a return the last three."""
+"""What a claim turned out to be; of a sale the first four, of a return the second and the last."""
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -47,7 +49,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     location: str
     lines: tuple[tuple[str, int], ...]
     """SKUs and their quantities."""
-    disposition: str | None = None
+    disposition: Disposition | None = None
     allocation_id: str | None = None
     return_id: str | None = None
     order_id: str | None = None
@@ -57,10 +59,10 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     @property
     def about(self) -> str:
-        """The id of the order that it is about, to be in the book when it is decided."""
+        """The id of the order that it names; a return that it names knows its own."""
         if self.type == "sale":
             return (self.allocation_id or "").rpartition(".a")[0]
-        return self.order_id or (self.return_id or "").rpartition(".r")[0]
+        return self.order_id or ""
 
 
 def parse(value: bytes, headers: Headers = ()) -> Claim:
@@ -94,19 +96,16 @@ def parse(value: bytes, headers: Headers = ()) -> Claim:
 def decide(desk: Desk, claim: Claim, now_us: int) -> Outcome:
     """Settle a claim and publish what nobody has told supply of yet.
 
-    The order that :attr:`Claim.about` names must be in the book, if there is one.
+    The order that :attr:`Claim.about` names must be in the book, if there is one; so must the
+    return that it names, with its order, and all other returns of the order.
     """
+    if claim.type == "return":
+        return arriving.tell_by_till(desk, claim, now_us)
     order = desk.book.orders.get(claim.about)
     if order is not None:
-        case = _Case(desk, claim, order.copy(), now_us)
-        return _decide_sale(case) if claim.type == "sale" else _decide_return(case)
-    movement = _movement(claim, summed(claim.lines), None)
-    if claim.type == "sale":
-        sell(desk, movement, reserved={})
-        return "plain_sale"
-    _take_back(desk, claim, movement)
-    _tell_return(desk, claim, "unmatched", movement.units, now_us)
-    return "unmatched"
+        return _decide_sale(_Case(desk, claim, order.copy(), now_us))
+    sell(desk, _movement(claim, summed(claim.lines), None), reserved={})
+    return "plain_sale"
 
 
 class _Case(NamedTuple):
@@ -171,50 +170,6 @@ def _put_handed_over(case: _Case, allocation: Allocation, leaving: int) -> None:
     if leaving:
         more = {"quantity": leaving, "by": claim.source}
         tell_allocation(desk, order, allocation, "handed_over", now_us, **more)
-
-
-def _decide_return(case: _Case) -> Outcome:
-    desk, claim, order, now_us = case
-    units = summed(claim.lines)
-    _take_back(desk, claim, _movement(claim, units, order))
-    matched = {sku: _count_returned(case, sku, quantity) for sku, quantity in units.items()}
-    unmatched = {sku: quantity - matched[sku] for sku, quantity in units.items()}
-    if any(matched.values()):
-        put(desk, order, now_us)
-        _tell_return(desk, claim, "received", matched, now_us)
-    if not any(unmatched.values()):
-        return "returned"
-    _tell_return(desk, claim, "unmatched", unmatched, now_us)
-    return "partly_unmatched" if any(matched.values()) else "unmatched"
-
-
-def _count_returned(case: _Case, sku: str, quantity: int) -> int:
-    """Count units as returned of those that were handed over and are not back yet."""
-    left = quantity
-    for each in case.order.allocations:
-        units = min(left, each.handed - each.returned) if each.sku == sku else 0
-        if units:
-            each.returned += units
-            left -= units
-            case.note("returned", each.line, units)
-    return quantity - left
-
-
-def _take_back(desk: Desk, claim: Claim, movement: Movement) -> None:
-    take_back(desk, movement, claim.disposition or "sellable")
-
-
-def _tell_return(desk: Desk, claim: Claim, what: str, units: Units, now_us: int) -> None:
-    data = {
-        "order_id": claim.about or None,
-        "return_id": claim.return_id,
-        "location": claim.location,
-        "disposition": claim.disposition,
-        "lines": [{"sku": sku, "quantity": number} for sku, number in units.items() if number],
-        "source": claim.source,
-        "id": claim.id,
-    }
-    desk.tell(f"return.{what}", claim.about or claim.return_id or claim.id, now_us, data)
 
 
 def _movement(claim: Claim, units: Units, order: Order | None) -> Movement:

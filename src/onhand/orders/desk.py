@@ -14,12 +14,15 @@ import msgspec
 from msgspec import Struct
 
 from onhand.model.setup import Setup
+from onhand.orders.purchases import NoPurchases
 from onhand.orders.refusal import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
 
     from onhand.orders.book import Book
+    from onhand.orders.purchases import Purchase, Purchases
     from onhand.orders.sites import Sites
     from onhand.orders.stock import Stock
     from onhand.sourcing.policy import Policy
@@ -48,10 +51,11 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 
 class Actor(Struct, frozen=True):
-    """Who asks: a name for histories, and the locations an associate is bound to, None for all."""
+    """Who asks: a name for histories, an associate's locations, None for all, and the role."""
 
     name: str = "system"
     locations: frozenset[str] | None = None
+    role: str = "system"
 
     def must_work_at(self, location: str) -> None:
         """Refuse an associate of another location.
@@ -117,6 +121,10 @@ class Desk:
         self.setup = setup or Setup()
         self.sites: Sites | None = None
         """What :func:`onhand.orders.sites.sites_of` has worked out of the set-up."""
+        self.history: Purchases = NoPurchases()
+        """Knows what was sold at tills."""
+        self.purchases: Mapping[str, Purchase] = {}
+        """Those that the commands of this batch name, by receipt."""
         self._known_skus: set[str] = set()
 
     @property
@@ -149,8 +157,10 @@ class Desk:
         Refusal
             ``too_many_open``.
         """
-        if len(self.book.holds) + len(self.book.orders) >= self.rules.open_max:
-            raise refuse("too_many_open", f"{self.rules.open_max} holds and orders are open")
+        book = self.book
+        if len(book.holds) + len(book.orders) + len(book.returns) >= self.rules.open_max:
+            detail = f"{self.rules.open_max} holds, orders and returns are open"
+            raise refuse("too_many_open", detail)
 
     def tell(self, kind: str, subject: str, now_us: int, data: dict[str, Any]) -> None:
         """Publish a CloudEvent about a hold, order or task on ``orders.events``.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from onhand.orders import holds, ordering, promising, tasks
+from onhand.orders import arriving, holds, onward, ordering, promising, returning, tasks
 from onhand.orders.desk import SYSTEM, Actor
+from onhand.orders.return_views import return_view
 from onhand.orders.views import hold_view, order_view, task_view
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ def _task(decision: Callable[..., Any]) -> Callable[[Desk, Asked, int], dict[str
     return decided
 
 
+def _receive(desk: Desk, asked: Asked, now_us: int) -> dict[str, Any]:
+    body = asked.body
+    return_, units = arriving.receive(desk, asked.target, body, asked.actor, now_us)
+    view = return_view(return_)
+    transfers = onward.suggest(desk, body.location, units)
+    return view | {"onward": transfers} if transfers else view
+
+
 DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any]]]] = {
     "place_hold": lambda desk, asked, now: hold_view(holds.place(desk, asked.body, now)),
     "extend_hold": lambda desk, asked, now: hold_view(
@@ -80,5 +89,15 @@ DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any]]]] = {
     "ship_task": _task(tasks.ship),
     "collect_task": _task(tasks.collect),
     "reject_task": _task(tasks.reject),
+    "authorise_return": lambda desk, asked, now: return_view(
+        returning.authorise(desk, asked.body, asked.actor, now)
+    ),
+    "receive_return": _receive,
+    "inspect_return": lambda desk, asked, now: return_view(
+        returning.inspect(desk, asked.target, asked.body, asked.actor, now)
+    ),
+    "cancel_return": lambda desk, asked, now: return_view(
+        returning.cancel(desk, asked.target, asked.body, asked.actor, now)
+    ),
 }
 """What each command does; every one is all or nothing."""

@@ -65,6 +65,11 @@ def take_back(desk: Desk, movement: Movement, disposition: str) -> None:
     _move(desk, movement, {"type": "return", "disposition": disposition}, _NONE)
 
 
+def inspected(desk: Desk, movement: Movement, disposition: str) -> None:
+    """Let held units be looked at: held falls, and on_hand rises if they are sellable."""
+    _move(desk, movement, {"type": "inspected", "disposition": disposition}, _NONE)
+
+
 def _move(desk: Desk, movement: Movement, own: Mapping[str, str], reserved: Units) -> None:
     event = {**own, "source": EVENT_SOURCE, "occurred_at": _time(movement.occurred_us)}
     for name in ("location", "order_id", "customer_id", "basket_id", "reference", "attributes"):

@@ -33,11 +33,23 @@ if TYPE_CHECKING:
     from onhand.orders.ways import Part
 
 
-def place(desk: Desk, body: PlaceOrder, actor: Actor, now_us: int) -> Order:
+def place(
+    desk: Desk,
+    body: PlaceOrder,
+    actor: Actor,
+    now_us: int,
+    *,
+    exchange_of: str | None = None,
+) -> Order:
     """Place an order: all of it, or what its policy allows, or nothing.
 
     Lines short under ``allow_partial`` are cancelled units; under ``allow_backorder`` they wait
     for stock that is on its way. What a hold reserves and the order does not take is free again.
+
+    Parameters
+    ----------
+    exchange_of
+        The return for which it is given.
 
     Raises
     ------
@@ -55,6 +67,7 @@ def place(desk: Desk, body: PlaceOrder, actor: Actor, now_us: int) -> Order:
     if body.hold_id is not None:
         hold = holds.find_active(desk, body.hold_id, now_us, "/hold_id")
     order = _begun(desk, body, actor, now_us)
+    order.exchange_of = exchange_of
     missing = _fulfilled(desk, order, hold, now_us)
     if missing and not (order.policy.allow_partial and order.allocations):
         raise refused_for_stock(desk, order, missing, now_us)

@@ -66,7 +66,11 @@ def follow(order: Order, task: Task) -> None:
 
 def note(order: Order, entry: HistoryEntry) -> None:
     """Add to an order's history; the same again, such as item by item, is one entry."""
-    history = order.history
+    note_in(order.history, entry)
+
+
+def note_in(history: list[HistoryEntry], entry: HistoryEntry) -> None:
+    """Add to a history, bounded; the same again is one entry."""
     if history and entry.quantity is not None and _is_same(history[-1], entry):
         quantity = (history[-1].quantity or 0) + entry.quantity
         history[-1] = msgspec.structs.replace(entry, quantity=quantity)

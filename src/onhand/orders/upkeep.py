@@ -1,4 +1,4 @@
-"""What time does to promises: holds expire, and so do pickups that nobody collects."""
+"""What time does: holds expire, pickups that nobody collects, and returns that never come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from onhand.orders import holds
+from onhand.orders import holds, returning
 from onhand.orders.tasks import expire_pickup
 
 if TYPE_CHECKING:
@@ -18,10 +18,16 @@ class Expired(Struct, frozen=True):
 
     holds: int
     pickups: int
+    returns: int = 0
+
+    @property
+    def most(self) -> int:
+        """The largest of the numbers."""
+        return max(self.holds, self.pickups, self.returns)
 
 
 def due(desk: Desk, now_us: int, count_max: int = 1_000) -> Expired:
-    """Expire holds and pickups whose time is over, at most so many of each.
+    """Expire holds, pickups and returns whose time is over, at most so many of each.
 
     Call it again at once while it gives up as many as it may.
     """
@@ -31,4 +37,7 @@ def due(desk: Desk, now_us: int, count_max: int = 1_000) -> Expired:
     due_pickups = desk.book.due_pickups(now_us, count_max)
     for order, task_id in due_pickups:
         expire_pickup(desk, order, task_id, now_us)
-    return Expired(len(due_holds), len(due_pickups))
+    due_returns = desk.book.due_returns(now_us, count_max)
+    for return_ in due_returns:
+        returning.expire(desk, return_, now_us)
+    return Expired(len(due_holds), len(due_pickups), len(due_returns))

@@ -51,7 +51,7 @@ def order_view(order: Order) -> dict[str, Any]:
         "tasks": [task.id for task in order.tasks],
         "created_at": rfc3339(order.created_us),
         "updated_at": rfc3339(order.updated_us),
-        "history": [_entry_view(entry) for entry in order.history],
+        "history": [entry_view(entry) for entry in order.history],
     }
     if order.customer is not None:
         view["customer"] = _present(order.customer)
@@ -59,6 +59,10 @@ def order_view(order: Order) -> dict[str, Any]:
         view["hold_id"] = order.hold_id
     if order.pickup_code is not None:
         view["pickup_code"] = order.pickup_code
+    if order.returns:
+        view["returns"] = list(order.returns)
+    if order.exchange_of is not None:
+        view["exchange_of"] = order.exchange_of
     return view
 
 
@@ -154,7 +158,8 @@ def _fulfilment_view(order: Order) -> dict[str, Any]:
     return view
 
 
-def _entry_view(entry: Any) -> dict[str, Any]:
+def entry_view(entry: Any) -> dict[str, Any]:
+    """Describe an entry of a history."""
     view = _present(entry)
     return {"at": rfc3339(view.pop("at_us")), **view}
 

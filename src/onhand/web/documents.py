@@ -109,6 +109,8 @@ class OrderDocument(Document, frozen=True, kw_only=True):
     customer: Customer | None = None
     hold_id: str | None = None
     pickup_code: str | None = None
+    returns: Annotated[list[str], Meta(description="Ids of its returns.")] = []
+    exchange_of: Annotated[str, Meta(description="The return that it is given for.")] | None = None
 
 
 class OrderList(Document, frozen=True, kw_only=True, omit_defaults=False):

@@ -36,6 +36,8 @@ class ProblemCode(StrEnum):
     FORBIDDEN = "forbidden"
     WRONG_LOCATION = "wrong_location"
     WRONG_PICKUP_CODE = "wrong_pickup_code"
+    WRONG_CUSTOMER = "wrong_customer"
+    OVERRIDE_FORBIDDEN = "override_forbidden"
     NOT_FOUND = "not_found"
     UNKNOWN_SKU = "unknown_sku"
     UNKNOWN_LOCATION = "unknown_location"
@@ -44,6 +46,8 @@ class ProblemCode(StrEnum):
     UNKNOWN_HOLD = "unknown_hold"
     UNKNOWN_ORDER = "unknown_order"
     UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_RETURN = "unknown_return"
+    UNKNOWN_RECEIPT = "unknown_receipt"
     UNKNOWN_LINE = "unknown_line"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INSUFFICIENT_STOCK = "insufficient_stock"
@@ -56,6 +60,8 @@ class ProblemCode(StrEnum):
     SHIPPING_UNAVAILABLE = "shipping_unavailable"
     WRONG_STATE = "wrong_state"
     QUANTITY_EXCEEDED = "quantity_exceeded"
+    RETURN_WINDOW_OVER = "return_window_over"
+    RETURN_NOT_ALLOWED = "return_not_allowed"
     TOO_MANY_OPEN = "too_many_open"
     BODY_TOO_LARGE = "body_too_large"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
@@ -112,6 +118,14 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
     ProblemCode.WRONG_PICKUP_CODE: ProblemKind(
         403, "The pickup code is wrong", "Nothing was handed over; ask the customer for the code."
     ),
+    ProblemCode.WRONG_CUSTOMER: ProblemKind(
+        403, "It is another customer's", "The order or receipt was not bought by who asks."
+    ),
+    ProblemCode.OVERRIDE_FORBIDDEN: ProblemKind(
+        403,
+        "The role may not set rules aside",
+        "The return policy's `override_roles` names those that may.",
+    ),
     ProblemCode.NOT_FOUND: ProblemKind(
         404, "There is nothing at this path", "`GET /openapi.json` lists every path."
     ),
@@ -138,8 +152,16 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
     ProblemCode.UNKNOWN_TASK: ProblemKind(
         404, "There is no such task", "An order lists the ids of its tasks."
     ),
+    ProblemCode.UNKNOWN_RETURN: ProblemKind(
+        404, "There is no such return", "An order lists the ids of its returns."
+    ),
+    ProblemCode.UNKNOWN_RECEIPT: ProblemKind(
+        404, "There is no such receipt", "No purchase is known by what was sent."
+    ),
     ProblemCode.UNKNOWN_LINE: ProblemKind(
-        404, "There is no such line", "The order or task has no line with the id that was sent."
+        404,
+        "There is no such line",
+        "The order, task, return or receipt has no line with what was sent.",
     ),
     ProblemCode.METHOD_NOT_ALLOWED: ProblemKind(
         405, "The path does not take this method", "The header `Allow` lists those it takes."
@@ -175,14 +197,24 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
     ProblemCode.WRONG_STATE: ProblemKind(
         409,
         "The step is not possible now",
-        "The task or order is past it, or not there yet; read it again.",
+        "The task, order or return is past it, or not there yet; read it again.",
     ),
     ProblemCode.QUANTITY_EXCEEDED: ProblemKind(
         409, "There are not so many units left", "`errors` names the line that asks for too many."
     ),
+    ProblemCode.RETURN_WINDOW_OVER: ProblemKind(
+        409,
+        "The units came back too late",
+        "`detail` says until when; who may can set it aside with `override`.",
+    ),
+    ProblemCode.RETURN_NOT_ALLOWED: ProblemKind(
+        409,
+        "The return policy does not allow it",
+        "`errors` names each line and rule; who may can set them aside with `override`.",
+    ),
     ProblemCode.TOO_MANY_OPEN: ProblemKind(
         409,
-        "Too many holds and orders are open",
+        "Too many holds, orders and returns are open",
         "Let some end, or raise the setting `open_reservations_max`.",
     ),
     ProblemCode.BODY_TOO_LARGE: ProblemKind(

@@ -74,7 +74,7 @@ class Background:
     @property
     def has_more(self) -> bool:
         """Whether the next turn should come at once."""
-        return max(self._expired.holds, self._expired.pickups) >= DUE_COUNT_MAX
+        return self._expired.most >= DUE_COUNT_MAX
 
     def step(self, now_us: int, now_s: float, *, is_paused: bool) -> None:
         """Follow supply and do what is due.
@@ -103,7 +103,7 @@ class Background:
     def kept(self) -> None:
         """Forget how to do it again: what was done is on disk."""
         self._filled = {}
-        if self._expired.holds or self._expired.pickups:
+        if self._expired.most:
             self._metrics.count_expired(self._expired)
         if self._settled.units_moved or self._settled.units_reported:
             self._metrics.count_settled(self._settled)

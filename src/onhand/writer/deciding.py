@@ -18,7 +18,7 @@ from onhand.orders import claims, engine
 from onhand.orders.refusal import Refusal
 from onhand.writer.answer import Answer, conflict, failed, refused
 from onhand.writer.rows import commit_of
-from onhand.writer.touched import PROMISING, Touched
+from onhand.writer.touched import Touched, is_promising
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class Deciding:
     def __init__(self, desk: Desk, store: OrderStore) -> None:
         self._desk = desk
         self._store = store
-        self._touched = Touched(desk.book, store)
+        self._touched = Touched(desk, store)
 
     def decide(self, waiting: Sequence[Waiting], now_us: int, stale: Answer | None) -> Commit:
         """Give every command its answer, and gather what must be committed before it is told.
@@ -128,7 +128,7 @@ class Deciding:
 
     def _answer(self, each: Waiting, now_us: int, stale: Answer | None) -> Answer:
         asked = each.asked
-        if stale is not None and asked.what in PROMISING:
+        if stale is not None and is_promising(asked):
             each.outcome = FAILED
             return stale
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from onhand.writer.answer import code_of
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onhand._native.metrics import Counter, Histogram
+    from onhand.ledger.rows import LedgerEventRow
     from onhand.metrics import Page
     from onhand.orders.book import Book
     from onhand.orders.shortfalls import Settled
@@ -18,6 +21,21 @@ if TYPE_CHECKING:
     from onhand.writer.outbox import Outbox
     from onhand.writer.supply_watch import SupplyWatch
     from onhand.writer.waiting import Waiting
+
+
+class _Line(msgspec.Struct):
+    quantity: int
+
+
+class _Moved(msgspec.Struct):
+    """A movement of units that came back, as far as it is counted."""
+
+    disposition: str
+    lines: list[_Line]
+
+
+_RETURN: Final = b'{"type":"return"'
+_decode_moved: Final = msgspec.json.Decoder(_Moved).decode
 
 
 class WriterMetrics:
@@ -35,10 +53,12 @@ class WriterMetrics:
         self._commit_commands = page.histogram("onhand_ledger_commit_commands")
         self._holds_expired = page.counter("onhand_reservations_expired_total", "hold")
         self._pickups_expired = page.counter("onhand_reservations_expired_total", "pickup")
+        self._returns_expired = page.counter("onhand_returns_expired_total")
         self._moved_units = page.counter("onhand_shortfall_moved_units_total")
         self._reported_units = page.counter("onhand_shortfall_reported_units_total")
         self._holds_open = page.gauge("onhand_reservations_open", "hold")
         self._orders_open = page.gauge("onhand_reservations_open", "order")
+        self._returns_open = page.gauge("onhand_returns_open")
         self._in_flight = page.gauge("onhand_handovers_in_flight")
         self._supply_age = page.gauge("onhand_supply_age_seconds")
         self._shortfall_cells = page.gauge("onhand_shortfall_cells")
@@ -73,6 +93,14 @@ class WriterMetrics:
                 self._outcomes[what, outcome] = counter
             counter.add()
 
+    def count_moved(self, ledger_events: Sequence[LedgerEventRow]) -> None:
+        """Count the units that movements on their way to supply take back."""
+        for row in ledger_events:
+            if row.document.startswith(_RETURN):
+                said = _decode_moved(row.document)
+                units = sum(line.quantity for line in said.lines)
+                self._page.counter("onhand_returned_units_total", said.disposition).add(units)
+
     def count_claim(self, outcome: str) -> None:
         """Count a claim by what it turned out to be."""
         self._page.counter("onhand_claims_total", outcome).add()
@@ -81,15 +109,17 @@ class WriterMetrics:
         """Note what there is now."""
         self._holds_open.set(len(book.holds))
         self._orders_open.set(len(book.orders))
+        self._returns_open.set(len(book.returns))
         self._in_flight.set(len(book.handovers))
         self._supply_age.set(supply.age_us / 1e6)
         for topic, count in outbox.pending().items():
             self._pending[topic].set(count)
 
     def count_expired(self, expired: Expired) -> None:
-        """Count holds and pickups whose time was over."""
+        """Count holds, pickups and returns whose time was over."""
         self._holds_expired.add(expired.holds)
         self._pickups_expired.add(expired.pickups)
+        self._returns_expired.add(expired.returns)
 
     def count_settled(self, settled: Settled) -> None:
         """Count units of shortfalls that were moved, and those that could not be."""

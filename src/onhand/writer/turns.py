@@ -164,6 +164,7 @@ class Turns:
         self._deciding.settle()
         self._background.kept()
         if not commit.is_empty:
+            self._metrics.count_moved(commit.ledger_events)
             self._outbox.committed(commit, self._store.statistics().position)
         answered = self.give_back()
         deliver(answered)

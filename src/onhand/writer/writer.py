@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from onhand.errors import OnhandError, WriterFenced
 from onhand.log.base import now_us
 from onhand.logging import get_logger
+from onhand.orders.purchases import NoPurchases
 from onhand.table.directory import TableDirectory
 from onhand.writer.answer import Answer, failed
 from onhand.writer.claims_feed import ClaimsFeed
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from onhand.model.setup import Setup
     from onhand.orders.book import Book
     from onhand.orders.engine import Asked
+    from onhand.orders.purchases import Purchases
     from onhand.settings import Settings
 
 log = get_logger(__name__)
@@ -70,6 +72,8 @@ class OrderWriter:
     on_broken
         Called when an invariant does not hold, in the writer's thread: the process has to end, and
         the next one starts from the ledger.
+    purchases
+        Finds what was sold at tills, for returns by receipt; none by default.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class OrderWriter:
         page: Page,
         clock: Callable[[], int] = now_us,
         on_broken: Callable[[], None] | None = None,
+        purchases: Purchases | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -91,6 +96,7 @@ class OrderWriter:
         self._directory = TableDirectory(settings.table_dir, cluster_id)
         self._clock = clock
         self._on_broken = on_broken or _end_process
+        self._purchases = purchases or NoPurchases()
         self._metrics = WriterMetrics(page)
         self._intake = Intake(_STARTING)
         self._futures = FutureFront()
@@ -206,6 +212,7 @@ class OrderWriter:
         opened = recovery.open()
         if opened is None:
             return
+        opened.desk.history = self._purchases
         with contextlib.ExitStack() as stack:
             stack.callback(opened.stock.demand.close)
             stack.callback(opened.store.close)
