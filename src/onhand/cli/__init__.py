@@ -39,6 +39,13 @@ COMMANDS: Final[dict[str, Entry]] = {
     "up": Entry("onhand.cli.up:up", "Run everything on this machine."),
     "ingest": Entry("onhand.cli.ingest:ingest", "Run the dataflow from the log into the tables."),
     "changes": Entry("onhand.cli.changes:changes", "Tell of changes; ingest runs it by itself."),
+    "purchases": Entry(
+        "onhand.cli.purchases:purchases", "Keep purchases; ingest runs it by itself."
+    ),
+    "recommendations": Entry(
+        "onhand.cli.recommendations:recommendations",
+        "Learn what is bought together; ingest runs it by itself.",
+    ),
     "serve": Entry("onhand.cli.serve:serve", "Serve orders and all reads over HTTP."),
     "storefront": Entry("onhand.cli.storefront:storefront", "Serve reads only, on many workers."),
     "publish": Entry("onhand.cli.publish:publish", "Publish events from a file or standard input."),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "publish_interval_ms",
     "poll_record_count_max",
     "low_stock",
+    "purchases_keep_days",
 )
 def ingest(settings: Settings) -> None:
     """Apply stock events from the log to the tables until told to stop.

@@ -69,7 +69,7 @@ def _note(_number: int, _frame: FrameType | None) -> None:
 
 
 def run_ingest(settings: Settings) -> None:
-    """Run the flow, and the process that tells of changes, until SIGTERM or SIGINT.
+    """Run the flow, and the processes beside it, until SIGTERM or SIGINT.
 
     Raises
     ------
@@ -80,7 +80,12 @@ def run_ingest(settings: Settings) -> None:
     stop_on_signal(stopping.set)
     # A poll makes objects by the thousand and drops them at once: collecting among them is waste.
     gc.set_threshold(GC_THRESHOLD)
-    with open_engine(settings) as engine, Companion("changes", settings):
+    with (
+        open_engine(settings) as engine,
+        Companion("changes", settings),
+        Companion("recommendations", settings),
+        Companion("purchases", settings),
+    ):
         watch = Watch(engine, stopping)
         run_flow(engine)
         watch.raise_failure()
