@@ -18,20 +18,25 @@ if TYPE_CHECKING:
 WAITING_COUNT_MAX: Final = 20_000
 """Commands of one loop that may wait; a database that hangs must not fill the memory."""
 
+GATHER_TURN_COUNT_MAX: Final = 16
+"""Turns of the loop that commands are gathered for, while each brings more of them."""
+
 _TOO_MANY: Final = failed("writer_unavailable", f"{WAITING_COUNT_MAX:,} commands wait already")
 
 
 class Asking:
     """Asks the order writer from one event loop; used by that loop's thread alone.
 
-    What is asked within one turn of the loop reaches the writer at the turn's end, so that it
-    shares a commit; a batch of answers costs the loop one wake-up.
+    What is asked in turns of the loop that follow each other reaches the writer together, so that
+    it shares a commit; a batch of answers costs the loop one wake-up.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, writer: OrderWriter) -> None:
         self._loop = loop
         self._writer = writer
         self._gathered: list[Waiting] = []
+        self._seen_count = 0
+        self._gather_count = 0
         self._waiting_count = 0
 
     def ask(
@@ -63,7 +68,15 @@ class Asking:
             self._loop.call_soon_threadsafe(self._resolve, answered)
 
     def _hand_over(self) -> None:
+        # A server's requests come a few a turn. The writer would begin with the first of them, and
+        # then both threads would fight for the interpreter while the others wait for a turn more.
+        if len(self._gathered) > self._seen_count and self._gather_count < GATHER_TURN_COUNT_MAX:
+            self._seen_count = len(self._gathered)
+            self._gather_count += 1
+            self._loop.call_soon(self._hand_over)
+            return
         gathered, self._gathered = self._gathered, []
+        self._seen_count = self._gather_count = 0
         self._writer.enter(gathered)
 
     def _resolve(self, answered: Sequence[Waiting]) -> None:
