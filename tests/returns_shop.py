@@ -51,7 +51,7 @@ class ReturnsShop(Shop):
         self.desk.purchases = {**self.desk.purchases, receipt: purchase}
 
     def sold(self, *lines, pickup="near", customer=None):
-        """Sell (sku, quantity, price) lines by an order, hand them over, and let that be applied."""
+        """Sell (sku, quantity, price) lines by an order, hand them over, and have it applied."""
         body = PlaceOrder(
             lines=tuple(
                 OrderLine(sku=sku, quantity=units, unit_price=price) for sku, units, price in lines

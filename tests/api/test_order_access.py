@@ -20,13 +20,25 @@ ROUTES = [
     ("GET", "/v1/orders/x", "orders"),
     ("POST", "/v1/orders/x/cancel", "orders"),
     ("GET", "/v1/orders/x/explain", "orders"),
+    ("POST", "/v1/returns", "either"),
+    ("GET", "/v1/returns", "either"),
+    ("GET", "/v1/returns/x", "either"),
+    ("GET", "/v1/returns/x/slip", "either"),
+    ("GET", "/v1/returns/x/explain", "either"),
+    ("POST", "/v1/returns/x/cancel", "either"),
+    ("POST", "/v1/returns/x/receive", "associate"),
+    ("POST", "/v1/returns/x/inspect", "associate"),
     ("GET", "/v1/locations/north/tasks", "associate"),
     *[
         ("POST", f"/v1/tasks/x.t1/{verb}", "associate")
         for verb in ("pick", "pack", "ship", "ready", "collect", "reject")
     ],
 ]
-COVERS = {"orders": {"orders", "admin"}, "associate": {"associate", "admin"}}
+COVERS = {
+    "orders": {"orders", "admin"},
+    "associate": {"associate", "admin"},
+    "either": {"orders", "associate", "admin"},
+}
 
 
 @pytest.fixture(scope="module")

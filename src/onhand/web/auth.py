@@ -27,8 +27,15 @@ def require(
     authorization: str | None,
     role: Role,
     location: str | None = None,
+    *,
+    also: tuple[Role, ...] = (),
 ) -> Grant:
     """Let a request pass, or end it.
+
+    Parameters
+    ----------
+    also
+        Other roles that open the route, wherever it is about.
 
     Raises
     ------
@@ -43,21 +50,24 @@ def require(
             else "The token is not valid, or was revoked."
         )
         raise ProblemError(ProblemCode.UNAUTHENTICATED, detail, headers=_CHALLENGE)
-    if not grant.allows(role, location):
+    if not grant.allows(role, location) and not any(map(grant.allows, also)):
         where = f" at {location}" if location is not None else ""
+        roles = " or ".join((role, *also))
         raise ProblemError(
             ProblemCode.FORBIDDEN,
-            f"This needs the role {role}{where}; the token has the role {grant.role}.",
+            f"This needs the role {roles}{where}; the token has the role {grant.role}.",
         )
     return grant
 
 
-def guard(role: Role) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
-    """Make a guard that opens a framework's route to a role."""
+def guard(
+    role: Role, *also: Role
+) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+    """Make a guard that opens a framework's route to a role, and to others too."""
 
     def check(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         authenticator: Authenticator = connection.app.state.services.authenticator
-        require(authenticator, connection.headers.get("authorization"), role)
+        require(authenticator, connection.headers.get("authorization"), role, also=also)
 
-    check.role = role  # type: ignore[attr-defined]
+    check.role = " or ".join((role, *also))  # type: ignore[attr-defined]
     return check

@@ -29,6 +29,12 @@ from onhand.model.commands import (
     RejectTask,
     ShipTask,
 )
+from onhand.model.return_commands import (
+    AuthoriseReturn,
+    CancelReturn,
+    InspectReturn,
+    ReceiveReturn,
+)
 from onhand.model.validate import build
 from onhand.orders.desk import Actor
 from onhand.orders.engine import Asked
@@ -69,7 +75,7 @@ class CommandRoute(Struct, frozen=True, kw_only=True):
     """How one command is asked for over HTTP.
 
     ``what`` names its decision. A command without a ``body`` reads none; one that ``may_be_empty``
-    takes no body for one that says nothing.
+    takes no body for one that says nothing. Roles in ``also`` may give it as well.
     """
 
     what: str
@@ -79,6 +85,7 @@ class CommandRoute(Struct, frozen=True, kw_only=True):
     body: type[Command] | None
     status: int = OK
     may_be_empty: bool = False
+    also: tuple[Role, ...] = ()
 
 
 def _task_route(verb: str, body: type[Command], *, may_be_empty: bool = False) -> CommandRoute:
@@ -136,6 +143,39 @@ SHIP_TASK: Final = _task_route("ship", ShipTask)
 COLLECT_TASK: Final = _task_route("collect", CollectTask)
 REJECT_TASK: Final = _task_route("reject", RejectTask)
 
+AUTHORISE_RETURN: Final = CommandRoute(
+    what="authorise_return",
+    method="POST",
+    route="/v1/returns",
+    role="associate",
+    also=("orders",),
+    body=AuthoriseReturn,
+    status=CREATED,
+)
+RECEIVE_RETURN: Final = CommandRoute(
+    what="receive_return",
+    method="POST",
+    route="/v1/returns/{return_id}/receive",
+    role="associate",
+    body=ReceiveReturn,
+)
+INSPECT_RETURN: Final = CommandRoute(
+    what="inspect_return",
+    method="POST",
+    route="/v1/returns/{return_id}/inspect",
+    role="associate",
+    body=InspectReturn,
+)
+CANCEL_RETURN: Final = CommandRoute(
+    what="cancel_return",
+    method="POST",
+    route="/v1/returns/{return_id}/cancel",
+    role="associate",
+    also=("orders",),
+    body=CancelReturn,
+    may_be_empty=True,
+)
+
 COMMANDS: Final = (
     PLACE_HOLD,
     EXTEND_HOLD,
@@ -148,6 +188,10 @@ COMMANDS: Final = (
     SHIP_TASK,
     COLLECT_TASK,
     REJECT_TASK,
+    AUTHORISE_RETURN,
+    RECEIVE_RETURN,
+    INSPECT_RETURN,
+    CANCEL_RETURN,
 )
 """Whatever changes something; :data:`ASK_PROMISE` changes nothing."""
 
@@ -166,15 +210,15 @@ class Commands:
         self._authenticator = authenticator
         self._limits = limits
 
-    def admit(self, authorization: str | None, role: Role) -> Grant:
-        """Let those pass who have the role, as often as they may.
+    def admit(self, authorization: str | None, role: Role, *also: Role) -> Grant:
+        """Let those pass who have one of the roles, as often as they may.
 
         Raises
         ------
         ProblemError
             401, 403 or 429.
         """
-        grant = require(self._authenticator, authorization, role)
+        grant = require(self._authenticator, authorization, role, also=also)
         self._limits.take(grant.token_id)
         return grant
 
@@ -229,7 +273,7 @@ async def answer_command(
         The id in its path, as it stands there.
     """
     commands = commands_of(request)
-    grant = commands.admit(request.headers.get("authorization"), route.role)
+    grant = commands.admit(request.headers.get("authorization"), route.role, *route.also)
     reply = await commands.carry_out(
         route,
         await request.body(),
@@ -271,7 +315,8 @@ def read_command(route: CommandRoute, body: bytes) -> Command | None:
 
 def actor_of(grant: Grant) -> Actor:
     """Name who asks, for histories, with the locations that an associate is bound to."""
-    return Actor(grant.token_id, grant.locations if grant.role == "associate" else None)
+    bound = grant.locations if grant.role == "associate" else None
+    return Actor(grant.token_id, bound, grant.role)
 
 
 def key_of(grant: Grant, route: CommandRoute, target: str, idempotency_key: str) -> bytes:

@@ -21,7 +21,7 @@ from onhand.orders.views import handed_as, hold_view, order_view, status_of, tas
 from onhand.web.problem import ProblemCode, ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from onhand.ledger.engine import Ledger
     from onhand.ledger.order_reads import OrderReads
@@ -88,7 +88,7 @@ class OrderPages:
         InvalidInput, ProblemError
             A parameter is wrong.
         """
-        _must_be_printable("customer", asked.customer)
+        must_be_printable("customer", asked.customer)
         page = self._reads.orders(
             customer=asked.customer, status=asked.status, cursor=asked.cursor, limit=asked.limit
         )
@@ -133,7 +133,7 @@ class OrderPages:
 
     def find_hold(self, hold_id: str, now_us: int) -> Hold | None:
         """Read a hold as it is at a time."""
-        row = self._reads.hold(hold_id) if _may_exist(hold_id) else None
+        row = self._reads.hold(hold_id) if may_exist(hold_id) else None
         if row is None:
             return None
         hold = decode_hold(row.document)
@@ -149,7 +149,7 @@ class OrderPages:
         Refusal
             ``unknown_order``.
         """
-        row = self._reads.order(order_id) if _may_exist(order_id) else None
+        row = self._reads.order(order_id) if may_exist(order_id) else None
         if row is None:
             raise refuse("unknown_order", f"there is no order {order_id!r}")
         return decode_order(row.document)
@@ -167,29 +167,32 @@ class LedgerMovements:
 
     def of(self, order: Order) -> list[dict[str, Any]]:
         """List an order's movements by their sequence."""
-        times = sorted({entry.at_us for entry in order.history if entry.what in _MOVING})
-        if not times:
-            return []
+        times = {entry.at_us for entry in order.history if entry.what in _MOVING}
+        return self.at(times, lambda moved: moved.order_id == order.id)
+
+    def at(self, times: Iterable[int], is_wanted: Callable[[Moved], bool]) -> list[dict[str, Any]]:
+        """List the movements wanted of those written at some times, by their sequence."""
         found = []
         with self._ledger.read() as connection:
             first, last = connection.execute(_BOUNDS).one()
-            for at_us in times if first is not None else ():
+            for at_us in sorted(times) if first is not None else ():
                 first = _first_since(connection, at_us, first, last)
                 end = _first_since(connection, at_us + 1, first, last)
                 rows = connection.execute(_BETWEEN, {"first": first, "end": end}).all()
                 found += [
                     {"sequence": row.sequence, "at": rfc3339(at_us), "type": said.type}
                     for row in rows
-                    if (said := _decode_movement(row.document)).order_id == order.id
+                    if is_wanted(said := _decode_movement(row.document))
                 ]
         return found
 
 
-class _Movement(msgspec.Struct):
+class Moved(msgspec.Struct):
     """What a ledger event says of its cause."""
 
     type: str
     order_id: str | None = None
+    attributes: dict[str, Any] | None = None
 
 
 def _first_since(connection: sa.Connection, at_us: int, first: int, last: int) -> int:
@@ -230,12 +233,20 @@ def _task_views(rows: Iterable[TaskRow], orders: dict[str, Order]) -> Iterable[d
         yield task_view(order, task)
 
 
-def _may_exist(some_id: str) -> bool:
+def may_exist(some_id: str) -> bool:
+    """Tell whether a text could be an id."""
     # What was never accepted as an id is not asked for: databases refuse some characters.
     return 0 < len(some_id) <= ID_LENGTH_MAX and some_id.isprintable()
 
 
-def _must_be_printable(name: str, text: str | None) -> None:
+def must_be_printable(name: str, text: str | None) -> None:
+    """Refuse a parameter that no id or name could be.
+
+    Raises
+    ------
+    ProblemError
+        ``invalid_request``, naming the parameter.
+    """
     errors: list[FieldError] = printable(f"/{name}", text)
     if errors:
         raise ProblemError(ProblemCode.INVALID_REQUEST, f"{name} {errors[0].detail}", errors)
@@ -254,4 +265,4 @@ _BETWEEN: Final = (
     .where(ledger_event.c.sequence < sa.bindparam("end"))
     .order_by(ledger_event.c.sequence)
 )
-_decode_movement: Final = msgspec.json.Decoder(_Movement).decode
+_decode_movement: Final = msgspec.json.Decoder(Moved).decode

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from onhand.errors import FieldError
 from onhand.model.orders import OrderStatus, TaskStatus
+from onhand.model.returns import ReturnStatus
 from onhand.model.validate import Text64, field_error
 from onhand.web.problem import ProblemCode, ProblemError
 
@@ -114,6 +115,22 @@ class TaskListParameters(Struct, frozen=True):
     status: Annotated[TaskStatus, Meta(description="Of the task.")] | None = None
     cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX, description="Tasks at most.")] = 100
+
+
+class ReturnListParameters(Struct, frozen=True):
+    """Which returns to list."""
+
+    order_id: (
+        Annotated[str, Meta(min_length=1, max_length=128, description="Whose units come back.")]
+        | None
+    ) = None
+    receipt: (
+        Annotated[str, Meta(min_length=1, max_length=128, description="Of a purchase at a till.")]
+        | None
+    ) = None
+    status: Annotated[ReturnStatus, Meta(description="Of the return.")] | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=LIST_LIMIT_MAX, description="Returns at most.")] = 100
 
 
 class PublishParameters(Struct, frozen=True):

@@ -26,6 +26,13 @@ _PLACES: Final = (
     _Place("/v1/availability/", {"GET": frozenset({"nearby", "explain"})}),
     _Place("/v1/orders/", {"GET": frozenset({"explain"}), "POST": frozenset({"cancel"})}),
     _Place("/v1/tasks/", {"POST": _TASK_STEPS}),
+    _Place(
+        "/v1/returns/",
+        {
+            "GET": frozenset({"slip", "explain"}),
+            "POST": frozenset({"receive", "inspect", "cancel"}),
+        },
+    ),
     _Place("/v1/holds/", {"POST": frozenset({"extend"})}),
     _Place("/v1/locations/", {"GET": frozenset({"tasks"}), "PUT": frozenset()}),
 )

@@ -26,6 +26,7 @@ from onhand.web.limits import RateLimits
 from onhand.web.order_pages import OrderPages
 from onhand.web.readiness import ReadinessCheck
 from onhand.web.readside import ReadSide
+from onhand.web.return_pages import ReturnPages
 from onhand.web.stream import Streams
 from onhand.writer.asking import Asking
 from onhand.writer.writer import OrderWriter
@@ -98,7 +99,9 @@ class Services:
         self.reads = Reads(self.side, self.authenticator, preparation)
         self.streams = Streams(self.side, self.page)
         self.publisher = Publisher(settings, self.log, self.side, self.authenticator, self.page)
-        self.order_pages = OrderPages(OrderReads(self.ledger), self.ledger, settings)
+        order_reads = OrderReads(self.ledger)
+        self.order_pages = OrderPages(order_reads, self.ledger, settings)
+        self.return_pages = ReturnPages(order_reads, self.ledger)
         self.commands: Commands | None = None
         self.writer: OrderWriter | None = None
         if self.publishing:
