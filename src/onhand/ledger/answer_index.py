@@ -68,9 +68,16 @@ class AnswerIndex:
         self._young_words.append(_words(hashes_of([row.key for row in rows]), relative))
         self._young.update((row.key, row) for row in rows)
         if len(self._young) >= self._young_max:
-            words, self._young_words = self._young_words, []
+            young = self._young
+            self.settle()
+            self._old = young
+
+    def settle(self) -> None:
+        """Let go of answers kept whole; their words stay."""
+        words, self._young_words = self._young_words, []
+        if words:
             self._add_run(np.concatenate(words))
-            self._old, self._young = self._young, {}
+        self._young, self._old = {}, {}
 
     def find(self, keys: Sequence[bytes]) -> tuple[dict[bytes, AnswerRow], list[int]]:
         """Look keys up: the answers known, and numbers of commits that may hold more, sorted.

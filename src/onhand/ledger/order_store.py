@@ -217,6 +217,11 @@ class OrderStore(OrderReads):
                     found |= {row.key: row for row in _decode_answers(records) if row.key in wanted}
             return found
 
+    def forget_answers(self) -> None:
+        """Keep no answers in memory, so that each is read as it is in the database now."""
+        with self._lock:
+            self._index.settle()
+
     def load_holds(self, hold_ids: Sequence[str]) -> dict[str, HoldRow]:
         """Read holds by id, whatever their status, on the writer's connection."""
         rows = self._select(_HOLDS, hold.c.id, hold_ids)

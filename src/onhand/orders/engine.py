@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from onhand.orders import arriving, holds, onward, ordering, promising, returning, tasks
+from onhand.orders import arriving, erasing, holds, onward, ordering, promising, returning, tasks
 from onhand.orders.desk import SYSTEM, Actor
 from onhand.orders.return_views import return_view
 from onhand.orders.views import hold_view, order_view, task_view
@@ -89,6 +89,7 @@ DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any]]]] = {
     "ship_task": _task(tasks.ship),
     "collect_task": _task(tasks.collect),
     "reject_task": _task(tasks.reject),
+    "erase_customer": lambda desk, asked, now: erasing.erase(desk, asked.body, now),
     "authorise_return": lambda desk, asked, now: return_view(
         returning.authorise(desk, asked.body, asked.actor, now)
     ),

@@ -128,6 +128,11 @@ class Outbox:
         """Count what is committed and not known to be in the log, by topic."""
         return {lane.topic: lane.pending for lane in (self._ledger, self._events)}
 
+    def read_again(self) -> None:
+        """Send what the ledger has now, not what is kept of it here: events were rewritten."""
+        for lane in (self._ledger, self._events):
+            lane.read_again()
+
     def warnings(self) -> list[str]:
         """Say what cannot be sent."""
         return [
@@ -197,6 +202,7 @@ class _Lane:
         self._kept: deque[Pack] = deque()
         self._kept_count = 0
         self._ready: Pack | None = None
+        self._is_rewritten = False
         self._lock = threading.Lock()
         self._there_is_more = threading.Event()
         self._give_up_s: float | None = None
@@ -229,6 +235,13 @@ class _Lane:
                 self._kept.append(pack)
                 self._kept_count += len(pack.events)
         self._there_is_more.set()
+
+    def read_again(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._kept_count = 0
+            # Its thread lets go of the pack at hand; what is being sent this moment is sent.
+            self._is_rewritten = True
 
     def _run(self) -> None:
         failures = 0
@@ -268,6 +281,8 @@ class _Lane:
 
     def _next(self) -> Pack | None:
         """Return events that come right after the last one sent; None when all are sent."""
+        if self._is_rewritten:
+            self._is_rewritten, self._ready = False, None
         if self._ready is None:
             with self._lock:
                 newest = self._newest

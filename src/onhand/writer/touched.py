@@ -20,6 +20,10 @@ ABOUT_HOLD: Final = frozenset({"extend_hold", "release_hold"})
 PROMISING: Final = frozenset({"place_hold", "place_order", "promise"})
 """Commands that promise units, which needs stock numbers of now."""
 
+ERASE: Final = "erase_customer"
+ORDER_FIELDS: Final = {"place_order": "id", "claim": "about", "authorise_return": "order_id"}
+"""Where the bodies of commands name an order."""
+
 ABOUT_RETURN: Final = frozenset({"receive_return", "inspect_return", "cancel_return"})
 
 
@@ -56,6 +60,8 @@ class Touched:
                 continue
             if is_about_return(asked):
                 about_returns.append(asked)
+            elif asked.what == ERASE:
+                self._load_returns(asked.body.returns)
             for hold_id in hold_ids_of(asked):
                 if hold_id not in self._book.holds and _may_exist(hold_id):
                     hold_ids[hold_id] = None
@@ -172,12 +178,11 @@ def order_ids_of(asked: Asked) -> list[str]:
     """Name the orders that a command is about."""
     if asked.what == "cancel_order":
         return [asked.target]
-    if asked.what == "place_order":
-        return [] if asked.body.id is None else [asked.body.id]
-    if asked.what == "claim":
-        return [asked.body.about]
-    if asked.what == "authorise_return":
-        return [] if asked.body.order_id is None else [asked.body.order_id]
+    if asked.what in ORDER_FIELDS:
+        order_id = getattr(asked.body, ORDER_FIELDS[asked.what])
+        return [] if order_id is None else [order_id]
+    if asked.what == ERASE:
+        return list(asked.body.orders)
     if asked.what.endswith("_task"):
         return [owner_of(asked.target)]
     return []

@@ -123,6 +123,10 @@ class Turns:
         in_hand, self._in_hand = self._in_hand, []
         return in_hand
 
+    def forget_answers(self) -> None:
+        """Read answers from the ledger when they are asked for again; any thread."""
+        self._store.forget_answers()
+
     def note_sent(self) -> None:
         """Note what was sent to the log since the last commit, at the end."""
         commit = Commit()

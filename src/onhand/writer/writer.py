@@ -171,6 +171,14 @@ class OrderWriter:
         """Say what an operator should look at, for ``GET /readyz``."""
         return [warning for each in self._advisers for warning in each.warnings()]
 
+    def read_again(self) -> None:
+        """Go by what the ledger says of answers and events: some of them were rewritten there."""
+        turns, outbox = self._turns, self._outbox
+        if turns is not None:
+            turns.forget_answers()
+        if outbox is not None:
+            outbox.read_again()
+
     def outbox_pending(self) -> dict[str, int]:
         """Count what is committed and not known to be in the log, by topic."""
         outbox = self._outbox
