@@ -11,7 +11,7 @@ from alembic.config import Config
 from onhand.errors import InvalidInput, WriterFenced
 from onhand.ledger import OrderReads, OrderStore, SetupStore, bulk, open_ledger, rows, schema
 from onhand.ledger.answer_index import AnswerIndex
-from onhand.ledger.migrate import MIGRATIONS
+from onhand.ledger.migrate import LEDGER, MIGRATIONS
 from onhand.ledger.order_store import DAY_US, KEEP_US
 from onhand.ledger.rows import Commit, HoldRow, OrderRow
 from tests.order_rows import answer, batch, event, hold, key, ledger_event, order, task
@@ -463,7 +463,10 @@ def test_ledger_of_the_previous_version_is_migrated(settings):
         with ledger.write() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))
+            config.set_main_option("version_locations", str(LEDGER.versions))
+            config.set_main_option("path_separator", "newline")
             config.attributes["connection"] = connection
+            config.attributes["schema"] = LEDGER
             command.downgrade(config, "0001")
         SetupStore(ledger).put_skus([])
         version = SetupStore(ledger).setup_version()
@@ -480,10 +483,10 @@ def test_ledger_of_the_previous_version_is_migrated(settings):
 
 def test_statements_of_one_size_are_compiled_once():
     """A batch of a size seen before is written by the very same statement."""
-    made = [list(bulk.upserts("sqlite", schema.hold, [hold(n) for n in range(7)])) for _ in "ab"]
+    made = [list(bulk.upserts("sqlite", schema.hold, [hold(n) for n in range(43)])) for _ in "ab"]
     assert [text for text, _ in made[0]] == [text for text, _ in made[1]]
     assert all(a is b for (a, _), (b, _) in zip(*made, strict=True))
-    assert [len(parameters) for _, parameters in made[0]] == [16, 4, 4, 4]
+    assert [len(parameters) for _, parameters in made[0]] == [32 * 4, 11 * 4]
 
 
 def test_load_that_is_given_up_leaves_the_ledger_usable(store):
