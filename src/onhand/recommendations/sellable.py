@@ -18,7 +18,7 @@ class Units(NamedTuple):
     """Units of some SKUs, in their order; int64.
 
     ``shippable`` counts what every place has that ships, the location's own included. It is not
-    looked up, and 0, for a SKU that is there at the location.
+    looked up, and 0, for a SKU of which the location has enough.
     """
 
     available: NDArray[np.int64]
@@ -47,8 +47,8 @@ class Sellable:
         """The set-up in force."""
         return self._setup
 
-    def units(self, skus: list[str], location: str | None) -> Units:
-        """Read what there is of SKUs at a location, and to be shipped of those it has not.
+    def units(self, skus: list[str], location: str | None, wanted: int = 1) -> Units:
+        """Read what there is of SKUs at a location, and to be shipped where it has too few.
 
         Takes 0.2 us for each SKU that is there, and as long again for 50 places of another.
 
@@ -63,7 +63,7 @@ class Sellable:
             found = self._reader.available_many(skus, [location] * len(skus))
             available = np.maximum(found, 0)
         shippable = np.zeros(len(skus), np.int64)
-        missing = np.flatnonzero(available == 0)
+        missing = np.flatnonzero(available < wanted)
         if len(missing):
             shippable[missing] = self.shippable([skus[at] for at in missing.tolist()])
         return Units(available, shippable)

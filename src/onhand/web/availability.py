@@ -234,8 +234,8 @@ def _parse_query(body: bytes) -> Query:
 async def read_availability(request: Request[Any, Any, Any], sku: FromPath[str]) -> Response[bytes]:
     """Read what is available of one SKU, at one location or in a group.
 
-    A SKU called `query` or `stream`, or one that ends in `/nearby` or `/explain`, is read by a
-    query.
+    A SKU called `query` or `stream`, or one that ends in `/nearby`, `/explain` or `/together`, is
+    read by a query.
     """
     body = _reads(request).read(unquote(sku), *_call(request))
     return Response(body, media_type=MediaType.JSON)

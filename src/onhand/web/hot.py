@@ -40,7 +40,7 @@ HOT_COMMANDS: Final = {each.route: each for each in (PLACE_HOLD, PLACE_ORDER, AS
 NOT_A_SKU: Final = frozenset({"query", "stream"})
 """What stands where a SKU would; a SKU of that name is read by a query."""
 
-ABOUT_A_SKU: Final = ("/nearby", "/explain")
+ABOUT_A_SKU: Final = ("/nearby", "/explain", "/together")
 _PREFIX_LENGTH: Final = len(READ_PREFIX)
 
 

@@ -28,7 +28,13 @@ JSON: Final = "application/json"
 _REF: Final = "#/components/schemas/{name}"
 _PATH_TYPE: Final = re.compile(r"\{(\w+):\w+\}")
 _NAME_LENGTH_MAX: Final = 64
-_PATH_LENGTHS_MAX: Final = {"hold_id": 128, "order_id": 128, "return_id": 128, "task_id": 192}
+_PATH_LENGTHS_MAX: Final = {
+    "customer_id": 128,
+    "hold_id": 128,
+    "order_id": 128,
+    "return_id": 128,
+    "task_id": 192,
+}
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -42,6 +48,9 @@ _TAGS: Final = {
     "promises": "orders",
     "holds": "orders",
     "orders": "orders",
+    "customers": "customers",
+    "aisle": "associates",
+    "customers": "associates",
     "returns": "returns",
     "return-policy": "returns",
 }

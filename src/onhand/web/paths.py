@@ -23,7 +23,7 @@ class _Place(NamedTuple):
 
 _TASK_STEPS: Final = frozenset({"pick", "pack", "ready", "ship", "collect", "reject"})
 _PLACES: Final = (
-    _Place("/v1/availability/", {"GET": frozenset({"nearby", "explain"})}),
+    _Place("/v1/availability/", {"GET": frozenset({"nearby", "explain", "together"})}),
     _Place("/v1/orders/", {"GET": frozenset({"explain"}), "POST": frozenset({"cancel"})}),
     _Place("/v1/tasks/", {"POST": _TASK_STEPS}),
     _Place(
@@ -33,6 +33,8 @@ _PLACES: Final = (
             "POST": frozenset({"receive", "inspect", "cancel"}),
         },
     ),
+    _Place("/v1/aisle/", {"GET": frozenset()}),
+    _Place("/v1/customers/", {"GET": frozenset({"recommendations"})}),
     _Place("/v1/holds/", {"POST": frozenset({"extend"})}),
     _Place("/v1/locations/", {"GET": frozenset({"tasks"}), "PUT": frozenset()}),
 )

@@ -12,20 +12,30 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from onhand.customers.erasing import Eraser
+from onhand.customers.history import Histories
+from onhand.customers.receipts import Receipts
+from onhand.customers.store import CustomerStore, open_customers
 from onhand.identity import open_identity
 from onhand.ledger import Authenticator, SetupStore, TokenStore, open_ledger
 from onhand.ledger.order_reads import OrderReads
 from onhand.log.open import open_log
 from onhand.metrics import Page, metrics_directory
+from onhand.recommendations.history import BoughtLately
+from onhand.recommendations.snapshot import NAME as SNAPSHOT_NAME
+from onhand.recommendations.snapshot import SnapshotFollower
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
+from onhand.web.aisle import Aisles
 from onhand.web.availability import Reads
 from onhand.web.commands import Commands
+from onhand.web.customers import CustomerDesk
 from onhand.web.events import Publisher
 from onhand.web.limits import RateLimits
 from onhand.web.order_pages import OrderPages
 from onhand.web.readiness import ReadinessCheck
 from onhand.web.readside import ReadSide
+from onhand.web.recommendations import Recommending
 from onhand.web.return_pages import ReturnPages
 from onhand.web.stream import Streams
 from onhand.writer.asking import Asking
@@ -102,9 +112,21 @@ class Services:
         order_reads = OrderReads(self.ledger)
         self.order_pages = OrderPages(order_reads, self.ledger, settings)
         self.return_pages = ReturnPages(order_reads, self.ledger)
+        # Storefronts know no customers, and need no database of them.
+        self.customers = open_customers(settings) if self.publishing else None
+        self.recommending = Recommending(
+            self.side,
+            SnapshotFollower(tables.path / SNAPSHOT_NAME),
+            self.page,
+            None
+            if self.customers is None
+            else BoughtLately(order_reads, CustomerStore(self.customers)),
+        )
+        self.aisles = Aisles(self.side, self.recommending, preparation, self.page)
         self.commands: Commands | None = None
         self.writer: OrderWriter | None = None
-        if self.publishing:
+        self.customer_desk: CustomerDesk | None = None
+        if self.customers is not None:
             self.writer = OrderWriter(
                 settings,
                 ledger=self.ledger,
@@ -112,6 +134,7 @@ class Services:
                 event_log=self.log,
                 cluster_id=cluster_id,
                 page=self.page,
+                purchases=Receipts(self.customers),
             )
         create = settings.kafka_partition_count if self.publishing else None
         self.readiness = ReadinessCheck(
@@ -135,6 +158,7 @@ class Services:
             asking = Asking(asyncio.get_running_loop(), self.writer)
             limits = RateLimits(self.settings.rate_limit_per_s)
             self.commands = Commands(asking, self.authenticator, limits)
+            self.customer_desk = self._customer_desk(asking, self.writer)
         # What is here now stays: a collection that walks over it would hold up every request.
         gc.collect()
         gc.freeze()
@@ -150,7 +174,16 @@ class Services:
         self.authenticator.close()
         self.log.close()
         self.ledger.close()
+        if self.customers is not None:
+            self.customers.close()
         self.page.close()
+
+    def _customer_desk(self, asking: Asking, writer: OrderWriter) -> CustomerDesk | None:
+        if self.customers is None:
+            return None
+        store = CustomerStore(self.customers)
+        eraser = Eraser(store, self.ledger, asking.ask, writer.read_again)
+        return CustomerDesk(store, Histories(self.ledger, store), eraser, self.side)
 
     async def reload(self) -> None:
         """Let reads and decisions that begin after this go by the set-up of now."""
