@@ -50,7 +50,6 @@ _TAGS: Final = {
     "orders": "orders",
     "customers": "customers",
     "aisle": "associates",
-    "customers": "associates",
     "returns": "returns",
     "return-policy": "returns",
 }
