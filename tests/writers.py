@@ -142,6 +142,11 @@ class Deployment:
         """Read a metric, 0 while it is not there."""
         return collect(self.page.directory).get((name, labels), [0])[0]
 
+    def batches(self):
+        """Count the commits that commands shared."""
+        counts = collect(self.page.directory)["onhand_ledger_commit_commands", ()]
+        return sum(counts[1:-1])
+
     def records(self, topic):
         """Read everything on a topic, in the order of partitions."""
         return [

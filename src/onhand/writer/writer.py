@@ -239,6 +239,7 @@ class OrderWriter:
                 clock=self._clock,
                 stopping=self._stopping,
             )
+            self._setup.offer(opened.desk.setup)
             stack.callback(turns.note_sent)
             for part in (self._setup, outbox, feed):
                 part.start()
