@@ -6,6 +6,7 @@ having stopped. One that cannot be used costs learning anew from what the log st
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -140,5 +141,4 @@ def _unusable(meta: CheckpointMeta, pairs: Pairs, log_identity: str) -> str | No
 
 
 def _names(ends: list[int], heap: bytes) -> list[str]:
-    begins = [0, *ends[:-1]]
-    return [heap[begin:end].decode() for begin, end in zip(begins, ends, strict=True)]
+    return [heap[begin:end].decode() for begin, end in itertools.pairwise([0, *ends])]

@@ -43,6 +43,7 @@ class _Told(msgspec.Struct):
     type: str | None = None
     basket_id: str | None = None
     order_id: str | None = None
+    specversion: object = None
 
 
 _decode_told = msgspec.json.Decoder(_Told).decode
@@ -115,7 +116,7 @@ def _told(value: bytes, headers: Headers) -> _Told:
         told = _decode_told(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         told = _Told()
-    if told.type == "sale":
+    if told.type == "sale" and told.specversion is None:
         return told
     # An envelope, or MessagePack: the event is inside.
     return msgspec.convert(read_event(value, headers)[0], _Told)

@@ -77,7 +77,7 @@ class Snapshot:
 
     def find(self, names: Sequence[str]) -> list[int]:
         """Return the numbers of SKUs, -1 for those never bought; 2 us each."""
-        if not self.item_count or not names:
+        if not len(self._hashes) or not names:
             return [-1] * len(names)
         hashes = np.fromiter(map(name_hash, names), np.uint64, len(names))
         at = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
