@@ -30,6 +30,10 @@ CLERK = Actor("clerk-1", None, "orders")
 class ReturnsShop(Shop):
     """The shop of the orders' tests, whose closed orders and returns are read again at once."""
 
+    def __init__(self, *arguments, **fields):
+        super().__init__(*arguments, **fields)
+        self._committed = [Counter(), Counter(), Counter()]
+
     # ---- set-up ----
 
     def policy(self, **fields):
@@ -143,9 +147,29 @@ class ReturnsShop(Shop):
             sum(each.returning for each in allocations),
         )
 
+    def brought_back(self):
+        """Sum by SKU what return movements brought, what was stray of it, and not sellable of that.
+
+        Since the shop was opened, whether or not it is committed.
+        """
+        moved, strays, lost = (each.copy() for each in self._committed)
+        changed = self.book.changed()
+        for event in (json.loads(each.event) for each in changed.handovers):
+            if event["type"] == "return":
+                for line in event["lines"]:
+                    moved[line["sku"]] += line["quantity"]
+        for told in (json.loads(each.value) for each in changed.told):
+            if told["type"] == "onhand.arrival.unmatched":
+                for line in told["data"]["lines"]:
+                    strays[line["sku"]] += line["quantity"]
+                    if told["data"]["disposition"] != "sellable":
+                        lost[line["sku"]] += line["quantity"]
+        return [moved, strays, lost]
+
     def commit(self):
         """Let everything so far be on disk; closed orders and returns are read again at once."""
         returns = self.book.changed().returns
+        self._committed = self.brought_back()
         super().commit()
         for return_ in returns:
             self.book.adopt_return(return_)

@@ -10,7 +10,7 @@ from onhand.orders.arriving import receipt_room
 from onhand.orders.desk import SYSTEM
 from onhand.orders.handover import Movement, inspected
 from onhand.orders.refusal import Refusal, refuse
-from onhand.orders.return_case import Case
+from onhand.orders.return_case import Case, Loose
 from onhand.orders.return_rules import (
     DAY_US,
     Asked,
@@ -274,13 +274,12 @@ class _Announcing:
             field, name = ("line", item.line) if item.line is not None else ("sku", item.sku)
             detail = f"order {order_id!r} has no line of {field} {name!r}"
             raise refuse("unknown_line", detail, f"{pointer}/{field}")
-        left, loose = item.quantity, self._loose_units(lines[0].sku)
+        left = item.quantity
         found = []
         for line in lines:
             room = self._case.room(line.id)
-            units = min(left, room + loose)
+            units = min(left, room + sum(each.units for each in self._loose(line.sku, line.id)))
             if units:
-                loose -= max(0, units - room)
                 sold_us = _handed_us(order, line.id)
                 found.append(_Found(line.sku, units, line.id, line.unit_price, sold_us))
                 left -= units
@@ -288,13 +287,16 @@ class _Announcing:
             raise _too_many(order, {line.id for line in lines}, item, pointer)
         return found
 
-    def _loose_units(self, sku: str) -> int:
-        """Count what a till in this store has taken in of the order, with nothing announced."""
+    def _loose(self, sku: str, order_line: str | None) -> list[Loose]:
+        """List what a till in this store has taken in of a line, with nothing announced."""
         body = self._body
         if body.channel != "store" or body.location is None:
-            return 0
-        loose = self._case.loose(sku, body.location, self._return)
-        return sum(each.units for each in loose if each.return_.by_till)
+            return []
+        return [
+            each
+            for each in self._case.loose(sku, body.location, self._return)
+            if each.return_.by_till and each.line.order_line == order_line
+        ]
 
     def _take_up(self, line: ReturnedLine) -> int:
         """Let units that a till in this store has taken in be those that a line has no room for."""
@@ -302,9 +304,8 @@ class _Announcing:
         if line.order_line is None or location is None:
             return 0
         wanted = left = max(0, line.quantity - self._case.room(line.order_line))
-        for loose in list(self._case.loose(line.sku, location, self._return)):
-            if left and loose.return_.by_till:
-                left -= self._case.take_up(loose, line, location, left, awaited=False)
+        for loose in self._loose(line.sku, line.order_line):
+            left -= self._case.take_up(loose, line, location, left, awaited=False)
         return wanted - left
 
 
