@@ -34,7 +34,14 @@ _PLACES: Final = (
         },
     ),
     _Place("/v1/aisle/", {"GET": frozenset()}),
-    _Place("/v1/customers/", {"GET": frozenset({"recommendations"})}),
+    _Place(
+        "/v1/customers/",
+        {
+            "GET": frozenset({"recommendations"}),
+            "PUT": frozenset({"wishlist"}),
+            "DELETE": frozenset(),
+        },
+    ),
     _Place("/v1/holds/", {"POST": frozenset({"extend"})}),
     _Place("/v1/locations/", {"GET": frozenset({"tasks"}), "PUT": frozenset()}),
 )
