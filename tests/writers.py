@@ -57,6 +57,7 @@ class Deployment:
         self.clock = Clock()
         self.broken = []
         self.writer = None
+        self.purchases = None
 
     @property
     def kit(self):
@@ -95,12 +96,14 @@ class Deployment:
             page=self.page,
             clock=self.clock,
             on_broken=lambda: self.broken.append(True),
+            purchases=self.purchases,
         )
         self.writer.start()
 
-    def restart(self):
-        """End the writer and start another."""
+    def restart(self, purchases=None):
+        """End the writer and start another, which finds purchases of tills there."""
         self.writer.stop()
+        self.purchases = purchases
         return self.open()
 
     def close(self):
