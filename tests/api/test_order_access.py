@@ -29,6 +29,8 @@ ROUTES = [
     ("POST", "/v1/returns/x/receive", "associate"),
     ("POST", "/v1/returns/x/inspect", "associate"),
     ("GET", "/v1/locations/north/tasks", "associate"),
+    ("GET", "/v1/aisle/apple?location=north", "either"),
+    ("GET", "/v1/customers/x/recommendations", "either"),
     *[
         ("POST", f"/v1/tasks/x.t1/{verb}", "associate")
         for verb in ("pick", "pack", "ship", "ready", "collect", "reject")
@@ -84,6 +86,9 @@ def test_associates_work_at_their_own_locations(shop):
     problem(
         shop.get("/v1/locations/north/tasks", headers=bearer(shop, "other")), 403, "wrong_location"
     )
+    for path in ("/v1/aisle/apple", "/v1/customers/x/recommendations"):
+        elsewhere = shop.get(path, params={"location": "north"}, headers=bearer(shop, "other"))
+        problem(elsewhere, 403, "wrong_location")
     assert shop.step(task, "pick", headers=bearer(shop, "associate")).status_code == 200
     assert shop.step(task, "ready", headers=bearer(shop, "admin")).status_code == 200
 
