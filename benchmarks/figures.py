@@ -248,6 +248,11 @@ FIGURES: dict[str, Figure] = {
         unit="ms",
     ),
     "log_latency_kafka": Figure(what="The same, Kafka", unit="ms"),
+    "returns_visible": Figure(
+        what="A unit taken back by the app until a read counts it, embedded log, p99",
+        unit="ms",
+        at_most=50,
+    ),
     "ledger_commit_sqlite": Figure(
         what="Ledger on SQLite: 256 holds with their answers and events on disk, one commit, p50",
         unit="ms",

@@ -106,6 +106,8 @@ def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
     assert printed.count('"status":"done"') == 3
     assert '"id":"web-2","status":"fulfilled"' in printed
     assert "web-2: fulfilled, by ship" in printed
+    assert '"status":"authorised"' in printed
+    assert '"status":"received"' in printed
     assert "holds and orders compared, 0 differences" in printed
     assert ", 0 differences" in printed
     assert "oh_" in said[-1]
