@@ -1,0 +1,180 @@
+"""The recommendations flow: a real log, real processes, killed and started again."""
+
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from onhand.log import open_log
+from onhand.log.base import NewRecord
+from onhand.log.topics import LEDGER
+from onhand.recommendations.engine import open_engine
+from onhand.recommendations.gathering import gather_sales
+from onhand.recommendations.run import run_flow
+from onhand.recommendations.snapshot import SnapshotFollower
+from onhand.settings import Settings
+from tests.baskets import counted, counts_of
+from tests.deployments import Deployment, wait_until
+
+BASKETS = [["tea", "milk", "honey"], ["tea", "milk"], ["bread"], ["tea", "lemon"]]
+
+
+def records(baskets, begin=0, **fields):
+    return [
+        NewRecord(
+            topic="stock.sales",
+            value=msgspec.json.encode(
+                {
+                    "type": "sale",
+                    "id": f"sale-{begin + at}",
+                    "source": "till",
+                    "occurred_at": datetime.now(UTC).isoformat(),
+                    "location": "north",
+                    "lines": [{"sku": sku, "quantity": 1} for sku in skus],
+                    **fields,
+                }
+            ),
+        )
+        for at, skus in enumerate(baskets)
+    ]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    (tmp_path / "tables").mkdir()
+    return Settings(
+        data=tmp_path / "data", table_dir=tmp_path / "tables", recommendation_half_life=None
+    )
+
+
+def append(settings, made):
+    settings.data.mkdir(exist_ok=True)
+    log = open_log(settings)
+    log.ensure_topics(1)
+    log.append(made)
+    log.close()
+
+
+def run_until(settings, condition):
+    """Run the flow in this thread until a condition of its engine is true; answer the counts."""
+    with open_engine(settings) as engine:
+
+        def watch():
+            wait_until(lambda: condition(engine))
+            engine.stop()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run_flow(engine)
+        watcher.join()
+        return counts_of(engine.learner.pairs)
+
+
+def learnt(count):
+    return lambda engine: engine.learner.pairs.basket_count >= count
+
+
+def test_the_flow_learns_publishes_and_goes_on(settings):
+    """What is in the log is learnt once, over two lives of the process, and readers have it."""
+    append(settings, records(BASKETS))
+    seen = []
+
+    def published(engine):
+        snapshot = SnapshotFollower(engine.snapshot_path).current()
+        seen.append(engine.snapshot_path)
+        return snapshot is not None and snapshot.meta.basket_count == len(BASKETS)
+
+    assert run_until(settings, published) == counted(BASKETS)
+    assert not seen[0].exists()
+    more = [["tea", "milk"], ["honey", "bread"]]
+    append(settings, [*records(BASKETS[:1]), *records(more, begin=10)])
+    assert run_until(settings, learnt(len(BASKETS) + 2)) == counted([*BASKETS, *more])
+
+
+def test_what_the_order_layer_hands_over_is_learnt_too(settings):
+    """Packages of one order, from two places, are one basket."""
+    plain = [msgspec.json.decode(each.value) for each in records([["tea"], ["honey"]])]
+    ledger = [
+        NewRecord(
+            topic=LEDGER,
+            value=msgspec.json.encode(
+                each | {"sequence": at + 1, "order_id": "o-1", "location": f"place-{at}"}
+            ),
+        )
+        for at, each in enumerate(plain)
+    ]
+    append(settings, [*records(BASKETS), *ledger])
+    bought, together = run_until(
+        settings, lambda engine: "tea" in engine.learner.pairs.numbers and _has_both(engine)
+    )
+    assert together["tea", "honey"] == 2
+    assert bought["tea"] == 4
+
+
+def test_records_that_retention_dropped_are_skipped_and_said(settings, capfd):
+    """A process that was away for longer than the log keeps goes on with what there is."""
+    append(settings, records(BASKETS))
+    run_until(settings, learnt(len(BASKETS)))
+    append(settings, records([["gone", "lost"]] * 3, begin=50))
+    log = open_log(settings)
+    log.prune(time.time_ns() // 1000 + 1, {("stock.sales", 0): len(BASKETS) + 3})
+    begin = log.begin_offsets([("stock.sales", 0)])["stock.sales", 0]
+    log.close()
+    append(settings, records([["tea", "scone"]], begin=90))
+    bought, _ = run_until(settings, lambda engine: "scone" in engine.learner.pairs.numbers)
+    assert begin > len(BASKETS)
+    assert "gone" not in bought
+    assert "recommendations_skipped_records" in "".join(capfd.readouterr())
+
+
+def test_up_recommends_what_was_published_over_http(tmp_path):
+    """From POST /v1/events to a recommendation, across a kill of everything."""
+    up = Deployment(tmp_path)
+    try:
+        up.start().wait_ready()
+        stock = [
+            {
+                "type": "receipt",
+                "id": f"r-{sku}",
+                "source": "dock",
+                "occurred_at": datetime.now(UTC).isoformat(),
+                "location": "north",
+                "sku": sku,
+                "quantity": 9,
+            }
+            for sku in ("tea", "milk", "honey")
+        ]
+        sold = [msgspec.json.decode(each.value) for each in records(BASKETS)]
+        assert up.publish(*stock, *sold)[1]["accepted"] == 7
+        wait_until(lambda: recommended(up) == ["milk", "honey"])
+        up.stop(signal.SIGKILL)
+        up.start().wait_ready()
+        wait_until(lambda: recommended(up) == ["milk", "honey"])
+        metrics = up.get("/metrics")[1]
+        assert "onhand_recommendation_items 5.0" in metrics
+        assert "onhand_recommendation_baskets_total" in metrics
+    finally:
+        up.close()
+
+
+def recommended(up):
+    status, answer = up.get("/v1/availability/tea/together?location=north")
+    return [each["sku"] for each in answer["items"]] if status == 200 else None
+
+
+def _has_both(engine):
+    _, together = counts_of(engine.learner.pairs)
+    return together.get(("tea", "honey"), 0) >= 2
+
+
+def test_gathering_takes_nothing_from_an_empty_poll(settings):
+    """Time passes without records, too."""
+    append(settings, [])
+    with open_engine(settings) as engine:
+        poll = engine.read()
+        assert gather_sales(poll.raw, engine._window) == []
+        engine.learn(engine.gather(poll))
+        engine.finish()
