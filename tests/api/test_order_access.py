@@ -31,6 +31,9 @@ ROUTES = [
     ("GET", "/v1/locations/north/tasks", "associate"),
     ("GET", "/v1/aisle/apple?location=north", "either"),
     ("GET", "/v1/customers/x/recommendations", "either"),
+    ("GET", "/v1/customers/x", "either"),
+    ("PUT", "/v1/customers/x/wishlist", "either"),
+    ("DELETE", "/v1/customers/x", "orders"),
     *[
         ("POST", f"/v1/tasks/x.t1/{verb}", "associate")
         for verb in ("pick", "pack", "ship", "ready", "collect", "reject")
