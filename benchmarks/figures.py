@@ -22,7 +22,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HIGHER_IS_BETTER = ("/s",)
+HIGHER_IS_BETTER = ("/s", "% found")
 """What units of rates end in; of everything else less is better."""
 
 
@@ -191,6 +191,28 @@ FIGURES: dict[str, Figure] = {
         what="An order writer started on 1 million open holds, until it decides",
         unit="s",
         at_most=5,
+    ),
+    "recommendation_hit_rate": Figure(
+        what="Complete Journey's last four weeks: the item left out of a basket is among ten "
+        "recommended, beside the ten bought most",
+        unit="% found",
+        ratio_at_least=1.5,
+    ),
+    "recommendation_hit_rate_peer": Figure(
+        what="The same beside the best item-item model of `implicit`",
+        unit="% found",
+        ratio_at_least=1,
+    ),
+    "recommendation_call": Figure(
+        what="Ten SKUs that can be sold now for a basket of it, in process, p99",
+        unit="us",
+        at_most=2_000,
+    ),
+    "recommendation_bytes": Figure(
+        what="Memory of what goes together, learnt and published, per SKU", unit="bytes"
+    ),
+    "recommendation_learn": Figure(
+        what="Learning from baskets, decoding and judging included", unit="baskets/s"
     ),
     # Without a target: what the figures above are made of.
     "place_order": Figure(
