@@ -339,3 +339,42 @@ def test_a_till_and_the_app_restock_once(tmp_path):
         assert deployment.on_hand("apple", "south") == 2
     finally:
         deployment.close()
+
+
+def test_a_till_s_receipt_is_enough(tmp_path):
+    """A purchase that is known from a till's sale alone comes back at another store, once."""
+    deployment = Deployment(tmp_path)
+    try:
+        deployment.start().wait_ready()
+        deployment.publish(
+            event(type="receipt", quantity=5), event(type="receipt", location="south", sku="pear")
+        )
+        deployment.publish(event(quantity=2, basket_id="basket-9"))
+        lines = [{"sku": "apple", "quantity": 1, "reason": "bruised"}]
+        asked = {"receipt": "basket-9", "channel": "store", "lines": lines}
+
+        def announced():
+            status, answer = deployment.request("POST", "/v1/returns", asked)
+            assert status in {201, 404}, answer
+            return answer["id"] if status == 201 else None
+
+        return_id = wait_until(announced)
+        taken = {"location": "south", "lines": [{"line": "1", "quantity": 1}]}
+        status, answer = deployment.request("POST", f"/v1/returns/{return_id}/receive", taken)
+        assert (status, answer["status"]) == (200, "received")
+        wait_until(lambda: deployment.on_hand("apple", "south") == 1)
+        back = {"type": "return", "location": "south", "disposition": "sellable"}
+        deployment.publish(event(**back, return_id=return_id, basket_id="basket-9"))
+        deployment.publish(event(**back, basket_id="basket-9", reference="by hand"))
+        wait_until(lambda: deployment.on_hand("apple", "south") == 2)
+
+        def exceeded():
+            status, answer = deployment.request("POST", "/v1/returns", asked)
+            if status == 201:
+                deployment.request("POST", f"/v1/returns/{answer['id']}/cancel")
+            return status == 409 and answer["code"] == "quantity_exceeded"
+
+        wait_until(exceeded)
+        assert deployment.on_hand("apple", "south") == 2
+    finally:
+        deployment.close()
