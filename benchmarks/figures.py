@@ -215,6 +215,14 @@ FIGURES: dict[str, Figure] = {
         what="Learning from baskets, decoding and judging included", unit="baskets/s"
     ),
     # Without a target: what the figures above are made of.
+    "customer_history": Figure(
+        what="First page of a history of 10,000 lines, p99", unit="ms", at_most=10
+    ),
+    "purchases_feed": Figure(
+        what="Events looked through for purchases, half of them stored",
+        unit="events/s",
+        at_least=5e3,
+    ),
     "place_order": Figure(
         what="An order of 10 lines over 500 places decided, no commit, p99", unit="us"
     ),
