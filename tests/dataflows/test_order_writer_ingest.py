@@ -15,6 +15,7 @@ from onhand.log import open_log
 from onhand.log.base import NewRecord
 from onhand.metrics import Page, metrics_directory
 from onhand.model.commands import (
+    AskPromise,
     CollectTask,
     Fulfilment,
     OrderLine,
@@ -75,12 +76,26 @@ class Counter:
         asked = Asked(what=what, body=body, target=target)
         return self.writer.submit(asked).result(TIMEOUT_S)
 
+    def start(self):
+        """Start the writer, and wait until it knows the stock to be current."""
+        self.writer.start()
+        wait_until(lambda: not self.writer.missing())
+        wait_until(lambda: not self.ask("promise", self.wish()).refused)
+
+    def wish(self):
+        return AskPromise(
+            lines=(OrderLine(sku="apple", quantity=1),),
+            fulfilment=Fulfilment(method="pickup", location="north"),
+        )
+
     def order(self, quantity):
         body = PlaceOrder(
             lines=(OrderLine(sku="apple", quantity=quantity),),
             fulfilment=Fulfilment(method="pickup", location="north"),
         )
-        return document(self.ask("place_order", body))
+        answer = self.ask("place_order", body)
+        assert not answer.refused, answer.document
+        return document(answer)
 
     def numbers(self):
         """Read on_hand, reserved and available of apples at north."""
@@ -114,8 +129,7 @@ def test_what_is_handed_over_leaves_both_tables_together(counter):
     counter.tell("receipt", 100)
     with running(counter.settings) as ingest:
         wait_caught_up(counter.settings, ingest)
-        counter.writer.start()
-        wait_until(lambda: not counter.writer.missing())
+        counter.start()
         told_by_app, told_by_till, told_by_both = (counter.order(n) for n in (3, 5, 7))
         assert counter.numbers() == (100, 15, 85)
         for order in (told_by_app, told_by_both):
@@ -133,8 +147,7 @@ def test_promises_stop_while_ingest_is_dead(counter):
     counter.tell("receipt", 100)
     with running(counter.settings) as ingest:
         wait_caught_up(counter.settings, ingest)
-        counter.writer.start()
-        wait_until(lambda: not counter.writer.missing())
+        counter.start()
         order = counter.order(4)
         ingest.kill()
         wait_until(lambda: counter.ask("place_hold", hold_of()).refused)

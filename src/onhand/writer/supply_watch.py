@@ -22,6 +22,9 @@ CHANGE_COUNT_MAX: Final = 4_096
 _UNAVAILABLE: Final = failed(
     "supply_unavailable", "ingest has not published a stock table yet; see GET /readyz"
 )
+_NOT_YET_CURRENT: Final = failed(
+    "supply_stale", "ingest has not said yet how current the stock numbers are"
+)
 
 
 class SupplyWatch:
@@ -83,6 +86,8 @@ class SupplyWatch:
             return _UNAVAILABLE
         if self.age_us <= self._age_us_max:
             return None
+        if self.as_of_us <= 0:
+            return _NOT_YET_CURRENT
         detail = (
             f"the stock numbers are {self.age_us / 1e6:.1f} s old, "
             f"and promises are made by none older than {self._age_us_max / 1e6:g} s"
