@@ -15,7 +15,7 @@ ROUTES = [
     ("GET", "/v1/holds/x", "orders"),
     ("DELETE", "/v1/holds/x", "orders"),
     ("POST", "/v1/holds/x/extend", "orders"),
-    ("POST", "/v1/orders", "orders"),
+    ("POST", "/v1/orders", "either"),
     ("GET", "/v1/orders", "orders"),
     ("GET", "/v1/orders/x", "orders"),
     ("POST", "/v1/orders/x/cancel", "orders"),
@@ -77,6 +77,15 @@ def test_each_route_is_open_to_its_roles_alone(shop, method, path, role):
     answer = shop.client.request(method, path, headers={"authorization": "Bearer x"})
     problem(answer, 401, "unauthenticated")
     assert answer.headers["www-authenticate"]
+
+
+def test_associates_order_for_shoppers_in_the_store_alone(shop):
+    """From everybody's stock, on channel `store` and no other."""
+    body = order_body((shop.stock(), 1))
+    problem(shop.post("/v1/orders", body, headers=bearer(shop, "associate")), 403, "wrong_channel")
+    body["channel"] = "store"
+    placed = shop.post("/v1/orders", body, headers=bearer(shop, "associate"))
+    assert placed.status_code == 201, placed.text
 
 
 def test_associates_work_at_their_own_locations(shop):

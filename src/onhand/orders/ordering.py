@@ -58,6 +58,9 @@ def place(
         :func:`onhand.orders.checks.must_be_servable` and :func:`onhand.orders.holds.find_active`
         refuse; ``hold_mismatch``; ``shipping_unavailable``; ``too_many_open``.
     """
+    if actor.role == "associate" and body.channel != "store":
+        detail = "an associate orders for the shopper in the store, on channel 'store'"
+        raise refuse("wrong_channel", detail, "/channel")
     desk.must_have_room()
     if body.id is not None and body.id in desk.book.orders:
         raise refuse("order_exists", f"an order {body.id!r} was placed before", "/id")

@@ -34,6 +34,7 @@ CODES: Final[dict[str, str]] = {
     "wrong_state": "The task, order or return is past, or not yet at, the step that this asks for",
     "quantity_exceeded": "More units than there are left for this step",
     "wrong_location": "The token is not bound to the location",
+    "wrong_channel": "An associate's order is one of the channel `store`",
     "too_many_open": "More is open than the settings allow",
     "supply_stale": "The stock numbers are too old to promise by",
 }

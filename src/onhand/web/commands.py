@@ -125,6 +125,7 @@ PLACE_ORDER: Final = CommandRoute(
     method="POST",
     route="/v1/orders",
     role="orders",
+    also=("associate",),
     body=PlaceOrder,
     status=CREATED,
 )

@@ -132,7 +132,7 @@ class Front:
     ) -> None:
         headers = scope.headers
         try:
-            grant = commands.admit(headers.get("authorization"), route.role)
+            grant = commands.admit(headers.get("authorization"), route.role, *route.also)
             sent = await read_body(scope, protocol, self._services.body_bytes_max)
             reply = await commands.carry_out(
                 route, sent, grant, idempotency_key=headers.get("idempotency-key")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onhand.web.services import Services
 
 
-@post("/v1/orders", guards=[guard("orders")])
+@post("/v1/orders", guards=[guard("orders", "associate")])
 @described(body=PlaceOrder, statuses={201: OrderDocument}, idempotent=True)
 async def place_order(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Buy, all or nothing unless the policy says otherwise.
@@ -28,7 +28,8 @@ async def place_order(request: Request[Any, Any, Any]) -> Response[bytes]:
     The answer carries allocations and tasks. Sourcing prefers the fewest packages, then cost and
     distance, then the locations' priority. An order with `hold_id` takes a part of the hold, and
     the rest of it is free again. An order's id may be the caller's own; one that is taken is
-    refused.
+    refused. An associate's order is one of channel `store`, for a shopper whom the store's own
+    shelf could not serve; it may come from anywhere.
     """
     return await answer_command(request, PLACE_ORDER)
 

@@ -35,6 +35,7 @@ class ProblemCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     WRONG_LOCATION = "wrong_location"
+    WRONG_CHANNEL = "wrong_channel"
     WRONG_PICKUP_CODE = "wrong_pickup_code"
     WRONG_CUSTOMER = "wrong_customer"
     OVERRIDE_FORBIDDEN = "override_forbidden"
@@ -109,6 +110,9 @@ KINDS: Final[dict[ProblemCode, ProblemKind]] = {
     ),
     ProblemCode.FORBIDDEN: ProblemKind(
         403, "The token's role does not allow this", "Use a token of the role that `detail` names."
+    ),
+    ProblemCode.WRONG_CHANNEL: ProblemKind(
+        403, "The token may not order on this channel", "An associate orders on channel `store`."
     ),
     ProblemCode.WRONG_LOCATION: ProblemKind(
         403,
