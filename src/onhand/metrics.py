@@ -154,8 +154,8 @@ _METRICS: Final = (
     Metric(
         "onhand_promise_seconds",
         "histogram",
-        "Time to answer how an order could be fulfilled.",
-        bounds=READ_BOUNDS,
+        "Time until it is answered how an order could be fulfilled.",
+        bounds=LATENCY_BOUNDS,
     ),
     Metric(
         "onhand_order_commands_total",

@@ -82,7 +82,7 @@ class WriterMetrics:
             what = each.asked.what
             seconds = self._seconds.get(what)
             if seconds is None:
-                seconds = self._seconds[what] = self._page.histogram("onhand_reserve_seconds", what)
+                seconds = self._seconds[what] = self._histogram(what)
             seconds.observe(now_s - each.since_s)
             outcome = each.outcome
             if outcome not in ("done", "repeated") and each.answer is not None:
@@ -92,6 +92,11 @@ class WriterMetrics:
                 counter = self._page.counter("onhand_order_commands_total", what, outcome)
                 self._outcomes[what, outcome] = counter
             counter.add()
+
+    def _histogram(self, what: str) -> Histogram:
+        if what == "promise":
+            return self._page.histogram("onhand_promise_seconds")
+        return self._page.histogram("onhand_reserve_seconds", what)
 
     def count_moved(self, ledger_events: Sequence[LedgerEventRow]) -> None:
         """Count the units that movements on their way to supply take back."""
