@@ -168,18 +168,19 @@ def test_a_claim_and_the_app_tell_of_one_hand_over(shop):
     }
     shop.log.append([NewRecord(CLAIMS, json.dumps(sale).encode())])
     wait_until(lambda: shop.counted("onhand_claims_total", "told_before") == 1)
+    wait_until(lambda: shop.writer.outbox_pending()["stock.ledger"] == 0)
     assert len(shop.records("stock.ledger")) == 1
 
 
 def test_holds_are_free_again_when_they_expire(shop):
     """Within a second, and whatever expired while no writer ran."""
-    hold = shop.hold(quantity=5, ttl_s=1)
-    shop.hold(quantity=7, ttl_s=3)
+    hold = shop.hold(quantity=5, ttl_s=4)
+    shop.hold(quantity=7, ttl_s=600)
     assert shop.reserved() == 12
     wait_until(lambda: shop.reserved() == 7)
     assert code(shop.ask("extend_hold", extension(60), hold["id"])) == "hold_expired"
     shop.writer.stop()
-    time.sleep(3)
+    shop.clock.offset_us = 600_000_000
     shop.open()
     wait_until(lambda: shop.reserved() == 0)
     wait_until(lambda: shop.counted("onhand_reservations_expired_total", "hold") == 2)
