@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,7 +20,6 @@ from onhand.orders.refusal import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from random import Random
 
     from onhand.orders.book import Book
     from onhand.orders.purchases import Purchase, Purchases
@@ -84,12 +84,14 @@ class Ids:
     def __init__(self, epoch: int, random: Random) -> None:
         self._prefix = _text(epoch, 3)
         self._random = random
+        # Tails are no secret, and the system's own randomness would cost a call each.
+        self._tails = Random(random.getrandbits(64))  # noqa: S311
         self._count = 0
 
     def next(self, kind: str) -> str:
         """Make an id such as ``hold_0000010000002ax7qd``: epoch, count, and a random tail."""
         self._count += 1
-        count, tail = self._count, self._random.getrandbits(20)
+        count, tail = self._count, self._tails.getrandbits(20)
         return (
             f"{kind}_{self._prefix}"
             f"{_PAIRS[count >> 30 & 1023]}{_PAIRS[count >> 20 & 1023]}"
