@@ -39,14 +39,18 @@ def request(method: str, path: str, body: bytes = b"", headers: str = "") -> byt
 
 
 def run_load(
-    port: int, requests: Sequence[bytes], *, connections: int, seconds: float, rate: float = 0
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    rate: float = 0,
+    core: int | None = LOAD_CORE,
 ) -> Load:
     """Send requests round and round: as fast as answers come, or at a rate by the clock."""
     sent = b"".join(struct.pack("=I", len(each)) + each for each in requests)
     arguments = [_program(), str(port), str(connections), str(seconds), str(rate)]
-    told = subprocess.run(
-        pinned(LOAD_CORE, arguments), input=sent, capture_output=True, check=False
-    )
+    told = subprocess.run(pinned(core, arguments), input=sent, capture_output=True, check=False)
     assert told.returncode == 0, told.stderr.decode()
     count, bad, took, *latencies = map(float, told.stdout.split())
     assert bad == 0, f"{bad:.0f} answers were not 2xx"
@@ -56,16 +60,24 @@ def run_load(
     )
 
 
-def pinned(core: int, arguments: Sequence[str]) -> list[str]:
-    """Run a command on one core, where the machine has several: load and server then share none."""
-    if (os.cpu_count() or 1) < 2:
+def pinned(core: int | None, arguments: Sequence[str]) -> list[str]:
+    """Run a command on one core, where the machine has several: load and server then share none.
+
+    None leaves it to the system, which is fair to servers that decide and wait in other threads.
+    """
+    if core is None or (os.cpu_count() or 1) < 2:
         return list(arguments)
     return ["taskset", "-c", str(core), *arguments]
 
 
 @contextlib.contextmanager
 def bare_server(
-    body: bytes, scratch: Path, *, application: str = "bare_answer:answer", database: str = ""
+    body: bytes,
+    scratch: Path,
+    *,
+    application: str = "bare_answer:answer",
+    database: str = "",
+    core: int | None = SERVER_CORE,
 ) -> Iterator[int]:
     """Run the server with no application: one function, one answer; yields its port.
 
@@ -77,6 +89,8 @@ def bare_server(
         The function, in a module of this kit.
     database
         A PostgreSQL that the function works on.
+    core
+        Where it runs.
     """
     answer = scratch / "answer"
     answer.write_bytes(body)
@@ -90,7 +104,7 @@ def bare_server(
         "ONHAND_BENCH_ANSWER": str(answer),
         "ONHAND_BENCH_DATABASE": database,
     }
-    process = subprocess.Popen(pinned(SERVER_CORE, command), env=environment)
+    process = subprocess.Popen(pinned(core, command), env=environment)
     try:
         wait_until(lambda: _answers(port))
         yield port
