@@ -85,6 +85,8 @@ class Book:
         """Ids of the orders that wait for each SKU."""
         self.waiting = Waiting()
         """The same, by age and by the place that may serve them."""
+        self.freed: dict[str, None] = {}
+        """SKUs of which units were freed while somebody waits for them, until they are taken."""
         self.handovers: deque[Handover] = deque()
         """Not applied by supply yet, by sequence."""
         self.in_flight: dict[Cell, int] = {}
@@ -381,6 +383,7 @@ class Book:
             for line in old.lines:
                 self.stock.reserve(line.sku, line.location, -line.quantity)
                 _drop(self.held, (line.sku, line.location), hold_id)
+                self._note_freed(line.sku)
         if new is not None and new.status == "active":
             for line in new.lines:
                 self.held.setdefault((line.sku, line.location), {})[hold_id] = None
@@ -405,6 +408,8 @@ class Book:
         for (sku, location), delta in sorted(changes.items(), key=lambda each: -each[1]):
             if delta:
                 self.stock.reserve(sku, location, delta)
+            if delta < 0:
+                self._note_freed(sku)
         self._swap_backorders(old, new)
         self.waiting.follow(old, new)
         if old is not None:
@@ -431,6 +436,10 @@ class Book:
             self.of_receipt.setdefault(new.receipt, {})[return_id] = None
         if new.is_open():
             heapq.heappush(self._return_expiries, (new.expires_us, return_id))
+
+    def _note_freed(self, sku: str) -> None:
+        if sku in self.backordered:
+            self.freed[sku] = None
 
     def _swap_backorders(self, old: Order | None, new: Order | None) -> None:
         before = backordered_by(old) if old is not None else {}

@@ -91,6 +91,7 @@ class Background:
         if is_paused:
             return
         self._try("expire", now_s, lambda: self._expire(now_us))
+        self._take_freed()
         for sku in list(islice(self._to_fill, FILL_COUNT_MAX)):
             del self._to_fill[sku]
             self._filled[sku] = None
@@ -135,6 +136,13 @@ class Background:
             self._try("see_shortfalls", now_s, lambda: self._see(cells, now_us))
         if self._supply.is_there:
             self._passed.note(now_us, self._supply.as_of_us)
+
+    def _take_freed(self) -> None:
+        """Let those who wait have what others give up: supply does not change by that."""
+        freed = self._desk.book.freed
+        if freed:
+            self._to_fill |= freed
+            freed.clear()
 
     def _see(self, cells: list[Cell], now_us: int) -> None:
         self._shortfalls.see(cells, now_us)

@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from onhand.ledger import OrderReads
 from onhand.log.base import NewRecord
 from onhand.log.topics import CLAIMS
 from onhand.model.commands import (
+    CancelOrder,
     CollectTask,
     Fulfilment,
     OrderLine,
@@ -16,6 +18,7 @@ from onhand.model.commands import (
     PlaceOrder,
     ReadyTask,
 )
+from onhand.orders.book import decode_order
 from tests.deployments import wait_until
 from tests.writers import Deployment, code, document, extension, hold_of
 
@@ -30,6 +33,12 @@ def place_order(shop, quantity, location="north", **policy):
     answer = shop.ask("place_order", body)
     assert not answer.refused, answer.document
     return document(answer)
+
+
+def backordered(shop, order_id):
+    """Count the units of an order that wait for stock."""
+    order = decode_order(OrderReads(shop.ledger).order(order_id).document)
+    return sum(each.open for each in order.allocations if each.stage == "backordered")
 
 
 def collect(shop, order):
@@ -128,6 +137,21 @@ def test_goods_that_come_go_to_who_waits_first(shop):
     wait_until(lambda: shop.reserved() == 5)
     assert code(shop.ask("place_hold", hold_of(quantity=2))) == "insufficient_stock"
     assert shop.hold(quantity=1)
+
+
+def test_what_others_give_up_goes_to_who_waits(shop):
+    """Units of a released or expired hold and of a cancelled order fill backorders at once."""
+    shop.kit.add_incoming("apple", "north", int(time.time() // 86_400) + 3, 50)
+    shop.hold(quantity=997, ttl_s=14_400)
+    hold, order = shop.hold(), place_order(shop, 1)
+    shop.hold(ttl_s=1)
+    waits = place_order(shop, 3, allow_backorder=True)
+    assert waits["lines"][0]["status"] == "backordered"
+    assert shop.reserved() == 1_000
+    shop.ask("release_hold", target=hold["id"])
+    shop.ask("cancel_order", CancelOrder(), order["id"])
+    wait_until(lambda: backordered(shop, waits["id"]) == 0)
+    assert shop.reserved() == 1_000
 
 
 def test_a_promise_the_shelf_cannot_keep_moves(shop):
