@@ -56,6 +56,7 @@ def throwaway_server(binaries, *, fsync=False):
             check=True,
             cwd=folder,
             stdout=subprocess.DEVNULL,
+            env=_unwatched(),
             **_as(user),
         )
         port = _free_port()
@@ -72,6 +73,7 @@ def throwaway_server(binaries, *, fsync=False):
                 cwd=folder,
                 stdout=output,
                 stderr=output,
+                env=_unwatched(),
                 **_as(user),
             )
         try:
@@ -130,6 +132,11 @@ def module_postgres_url(postgres_server):
 def _version(folder):
     digits = folder.parent.name.split(".")[0]
     return int(digits) if digits.isdigit() else 0
+
+
+def _unwatched():
+    """Leave out the sanitizers that a run may have loaded: PostgreSQL is not what they watch."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
 
 
 def _unprivileged_user():
