@@ -82,24 +82,28 @@ def waits_of(order: Order) -> set[tuple[str, str]]:
 
 
 class _Queue:
-    """Orders by age. One that leaves stays in the heap until it comes up."""
+    """Orders by age. One that leaves stays in the heap until it comes up.
+
+    An order that was undone may come again under its id, at another time: of each only what was
+    added last counts.
+    """
 
     def __init__(self) -> None:
-        self._members: set[str] = set()
+        self._members: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
 
     def add(self, created_us: int, order_id: str) -> None:
-        self._members.add(order_id)
+        self._members[order_id] = created_us
         heapq.heappush(self._heap, (created_us, order_id))
 
     def drop(self, order_id: str) -> bool:
         """Let one go; tell whether nobody is left."""
-        self._members.discard(order_id)
+        self._members.pop(order_id, None)
         return not self._members
 
     def head(self) -> tuple[int, str] | None:
         while self._heap:
-            if self._heap[0][1] in self._members:
+            if self._counts(self._heap[0]):
                 return self._heap[0]
             heapq.heappop(self._heap)
         return None
@@ -112,5 +116,9 @@ class _Queue:
         return entry
 
     def give_back(self, entry: tuple[int, str]) -> None:
-        if entry[1] in self._members:
+        if self._counts(entry):
             heapq.heappush(self._heap, entry)
+
+    def _counts(self, entry: tuple[int, str]) -> bool:
+        created_us, order_id = entry
+        return self._members.get(order_id) == created_us

@@ -259,6 +259,24 @@ def test_who_waits_is_found_again_after_a_restart(shop):
     again.check()
 
 
+def test_an_order_that_was_undone_and_comes_again_has_its_later_turn():
+    """Its commit failed, somebody else came, and then it was sent again under its id."""
+    shop = Shop({})
+    shop.stock.expect("a", "mid", TODAY + 1, 10)
+    first = shop.order(("a", 1), pickup="mid", allow_backorder=True)
+    shop.commit()
+    shop.now_us += 1
+    shop.order(("a", 1), pickup="mid", order_id="again", allow_backorder=True)
+    shop.book.rollback()
+    shop.now_us += 1
+    second = shop.order(("a", 1), pickup="mid", allow_backorder=True)
+    shop.now_us += 1
+    third = shop.order(("a", 1), pickup="mid", order_id="again", allow_backorder=True)
+    shop.stock.put("a", "mid", 10)
+    filled = backorders.fill(shop.desk, "a", shop.now_us)
+    assert [each.order_id for each in filled] == [first, second, third]
+
+
 def test_many_who_cannot_be_served_do_not_hold_up_the_rest():
     """The store that all of them wait at is empty; whoever waits elsewhere is served."""
     shop = Shop({})
