@@ -65,7 +65,7 @@ few = st.integers(1, 4)
 skus = st.sampled_from(SKUS)
 places = st.sampled_from(PLACES)
 seeds = st.integers(0, 1_000)
-agos = st.sampled_from((0, 0, 0, 30, 4_000))
+long_ago = st.sampled_from((0, 0, 0, 30, 4_000))
 """Seconds that an event needs to reach the log."""
 
 later = st.sampled_from((False, False, False, True))
@@ -130,11 +130,11 @@ TELLING = acts(
         "disposition": st.sampled_from(("sellable", "inspect", "damaged")),
     },
 )
-lost_or_found = {"sku": skus, "place": places, "units": st.integers(1, 7), "ago_s": agos}
+lost_or_found = {"sku": skus, "place": places, "units": st.integers(1, 7), "ago_s": long_ago}
 MOVING = acts(
     arrive=lost_or_found,
     vanish=lost_or_found,
-    count={"sku": skus, "place": places, "units": st.integers(0, 8), "ago_s": agos},
+    count={"sku": skus, "place": places, "units": st.integers(0, 8), "ago_s": long_ago},
     expect={"sku": skus, "place": places, "units": st.integers(0, 6), "days": st.integers(0, 5)},
 )
 BREAKING = acts(
