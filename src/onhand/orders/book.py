@@ -2,7 +2,8 @@
 
 What is reserved is a function of the book: putting a hold or an order changes the demand table by
 the difference between the old and the new, and there is no other way to change it. New reservations
-are raised before old ones are lowered, so moving one never frees what it moves.
+are raised before old ones are lowered, so moving one never frees what it moves; when the table has
+no room for one of them, none is raised and nothing has changed.
 
 Every change is journaled. A command that is refused halfway is rolled back to its mark; a commit
 that is known to have failed rolls back to the start. What the journal names at the end is what the
@@ -24,7 +25,7 @@ from onhand.orders.waiting import Waiting
 from onhand.orders.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from onhand.orders.stock import Stock
 
@@ -108,14 +109,15 @@ class Book:
     def put_hold(self, hold: Hold) -> None:
         """Make a hold what is known under its id."""
         old = self.holds.get(hold.id)
-        self._journal.append((self._swap_hold, hold.id, old))
         self._swap_hold(hold.id, hold)
+        self._journal.append((self._swap_hold, hold.id, old))
 
     def put_order(self, order: Order) -> None:
         """Make an order what is known under its id; its status is settled first."""
         order.settle_status()
-        self._journal.append((self._swap_order, order.id, self.orders.get(order.id)))
+        old = self.orders.get(order.id)
         self._swap_order(order.id, order)
+        self._journal.append((self._swap_order, order.id, old))
 
     def put_return(self, return_: Return) -> None:
         """Make a return what is known under its id; its status is settled first."""
@@ -142,9 +144,9 @@ class Book:
         """
         sequence = self.last_sequence + 1
         handover = Handover(sequence, make(sequence), tuple(reserved))
+        self._fly(handover)
         self.last_sequence = sequence
         self._made.append(handover)
-        self._fly(handover)
         self._journal.append((self._unfly, handover, None))
         return sequence
 
@@ -368,6 +370,8 @@ class Book:
             and old.status == new.status == "active"
             and old.lines is new.lines
         )
+        if new is not None and new.status == "active" and not keeps:
+            self._raise([(line.sku, line.location, line.quantity) for line in new.lines])
         if new is None:
             self.holds.pop(hold_id, None)
         else:
@@ -376,9 +380,6 @@ class Book:
                 heapq.heappush(self._expiries, (new.expires_us, hold_id))
         if keeps:
             return
-        if new is not None and new.status == "active":
-            for line in new.lines:
-                self.stock.reserve(line.sku, line.location, line.quantity)
         if old is not None and old.status == "active":
             for line in old.lines:
                 self.stock.reserve(line.sku, line.location, -line.quantity)
@@ -404,13 +405,18 @@ class Book:
     def _replace_order(self, order_id: str, old: Order | None, new: Order | None) -> None:
         before = reserved_by(old) if old is not None else _NO_CELLS
         after = reserved_by(new) if new is not None else _NO_CELLS
-        changes = {cell: after.get(cell, 0) - before.get(cell, 0) for cell in before | after}
-        for (sku, location), delta in sorted(changes.items(), key=lambda each: -each[1]):
-            if delta:
-                self.stock.reserve(sku, location, delta)
+        changes = [(*cell, after.get(cell, 0) - before.get(cell, 0)) for cell in before | after]
+        raised = [each for each in changes if each[2] > 0]
+        self._raise(raised)
+        try:
+            self._swap_backorders(old, new)
+        except BaseException:
+            self._lower(raised)
+            raise
+        for sku, location, delta in changes:
             if delta < 0:
+                self.stock.reserve(sku, location, delta)
                 self._note_freed(sku)
-        self._swap_backorders(old, new)
         self.waiting.follow(old, new)
         if old is not None:
             for cell in before:
@@ -444,10 +450,34 @@ class Book:
     def _swap_backorders(self, old: Order | None, new: Order | None) -> None:
         before = backordered_by(old) if old is not None else {}
         after = backordered_by(new) if new is not None else {}
-        for key in before | after:
-            delta = after.get(key, 0) - before.get(key, 0)
-            if delta:
+        changes = {key: after.get(key, 0) - before.get(key, 0) for key in before | after}
+        raised: list[tuple[str, str, int]] = []
+        try:
+            for key in (key for key, delta in changes.items() if delta > 0):
+                self.stock.backorder(*key, changes[key])
+                raised.append(key)
+        except BaseException:
+            for key in raised:
+                self.stock.backorder(*key, -changes[key])
+            raise
+        for key, delta in changes.items():
+            if delta < 0:
                 self.stock.backorder(*key, delta)
+
+    def _raise(self, units: Sequence[tuple[str, str, int]]) -> None:
+        """Reserve units in cells: in all of them, or in none when one has no room."""
+        raised = 0
+        try:
+            for sku, location, quantity in units:
+                self.stock.reserve(sku, location, quantity)
+                raised += 1
+        except BaseException:
+            self._lower(units[:raised])
+            raise
+
+    def _lower(self, units: Iterable[tuple[str, str, int]]) -> None:
+        for sku, location, quantity in units:
+            self.stock.reserve(sku, location, -quantity)
 
     def _index_order(self, order: Order) -> None:
         for cell in reserved_by(order):
@@ -460,15 +490,15 @@ class Book:
                 heapq.heappush(self._pickups, (task.collect_by_us, order.id, task.id))
 
     def _fly(self, handover: Handover) -> None:
+        self._raise(handover.reserved)
         self.handovers.append(handover)
         for sku, location, quantity in handover.reserved:
-            self.stock.reserve(sku, location, quantity)
             cell = (sku, location)
             self.in_flight[cell] = self.in_flight.get(cell, 0) + quantity
 
     def _land(self, handover: Handover) -> None:
+        self._lower(handover.reserved)
         for sku, location, quantity in handover.reserved:
-            self.stock.reserve(sku, location, -quantity)
             cell = (sku, location)
             left = self.in_flight[cell] - quantity
             if left:
