@@ -129,10 +129,19 @@ class Shortfalls:
         self._look_through(now_us)
         self._look_again(now_us)
         settled = Settled()
-        for cell in self._due(as_of_us, count_max):
-            # If settling it fails, the cells behind it come first the next time.
-            self._wait(cell, self._waiting[cell].short, now_us)
-            self._settle_cell(cell, now_us, settled)
+        done: list[Cell] = []
+        try:
+            for cell in self._due(as_of_us, count_max):
+                # If settling it fails, the cells behind it come first the next time.
+                self._wait(cell, self._waiting[cell].short, now_us)
+                self._settle_cell(cell, now_us, settled)
+                done.append(cell)
+        except BaseException:
+            # What was decided of these is undone as well, and nobody is told of it.
+            for cell in done:
+                self._reported.pop(cell, None)
+                self._wait(cell, self._short(cell), now_us)
+            raise
         return settled
 
     # ---- which cells ----

@@ -2,6 +2,7 @@
 
 import pytest
 
+from onhand.errors import TableFull
 from onhand.orders.desk import Rules
 from onhand.orders.shortfalls import LOOK_AGAIN_US, Shortfalls
 from tests.orders_shop import DAY_US, SECOND_US, Shop, place_at, short_of, units_of
@@ -454,6 +455,31 @@ def test_what_was_undone_is_settled_again():
     assert shop.allocations(order_id) == [("near", 3)]
     assert shop.settle() == (3, 0)
     assert shop.allocations(order_id) == [("mid", 3)]
+
+
+def test_what_shared_a_failure_is_told_all_the_same():
+    """One cell cannot be settled, and all that was decided with it is undone: then it is told."""
+    shop = Short(near=3)
+    shop.stock.put("b", "near", 3)
+    shop.stock.put("b", "mid", 3)
+    shop.order(("a", 3), pickup="near")
+    shop.order(("b", 3))
+    shop.commit()
+    shop.lose(1)
+    shop.lose(1, sku="b")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop.stock, "reserve", _no_room)
+        with pytest.raises(TableFull):
+            shop.settle()
+    shop.book.rollback()
+    assert shop.told() == []
+    shop.later()
+    assert shop.settle() == (1, 1)
+    assert sorted(shop.told()) == ["allocation.short", "allocation.sourced_again"]
+
+
+def _no_room(*_where):
+    raise TableFull("the table is full", "Raise the limit")
 
 
 def test_a_day_without_news_changes_nothing():
