@@ -216,7 +216,7 @@ class Snapshot:
     """All that a decision may change, and all that it is decided by, at one moment of a rig."""
 
     def __init__(self, rig):
-        self.ledger = Ledgered(rig.ledger)
+        self.ledger = ledgered(rig)
         self.reserved, self.backorders = rig.demand()
         self.on_hand = rig.supply.on_hand()
         self.incoming = rig.supply.incoming()
@@ -266,6 +266,16 @@ class Snapshot:
             self.reserved,
             self.backorders,
         )
+
+
+def ledgered(rig):
+    """Read the ledger of a rig; what no commit has changed is not read again."""
+    known = rig.known
+    with rig.ledger.read() as connection:
+        number = connection.execute(sa.select(schema.writer.c.commit_number)).scalar_one()
+    if known is None or known.commit_number != number:
+        known = rig.known = Ledgered(rig.ledger)
+    return known
 
 
 def open_units(allocation):

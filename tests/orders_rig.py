@@ -10,7 +10,7 @@ import sqlite3
 from random import Random
 from unittest import mock
 
-from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable
+from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, TableFull
 from onhand.ledger import SetupStore, link, order_store, schema
 from onhand.orders.desk import Ids
 from onhand.orders.engine import Asked
@@ -69,12 +69,32 @@ class Faults:
 
     ``next`` is None or one of: ``refused`` (known not to be made), ``lost`` and ``answer_lost``
     (nobody knows; it was not made, or was), ``killed_before`` and ``killed_after`` (the process
-    ends), ``unreadable`` (the next read fails instead).
+    ends), ``unreadable`` (the next read fails instead). ``room`` says how many new cells the
+    demand table still takes, None for any number.
     """
 
     def __init__(self):
+        self.none()
+
+    def none(self):
         self.next = None
         self.down = 0
+        self.room = None
+
+    def limited(self, change):
+        """Let a change of the demand table fail when it needs room that there is not."""
+        known = set()
+
+        def limited(*where_and_delta):
+            where, delta = where_and_delta[:-1], where_and_delta[-1]
+            if delta > 0 and where not in known and self.room is not None:
+                if not self.room:
+                    raise TableFull("the demand table is full", "Raise its limit")
+                self.room -= 1
+            change(*where_and_delta)
+            known.add(where)
+
+        return limited
 
     def open_link(self, ledger):
         if self.down:
@@ -317,6 +337,7 @@ class Rig:
         self.time = Time()
         self.faults = Faults()
         self.folder = folder
+        self.known = None
         self.ledger = ledger
         self.page = page
         self.patches = contextlib.ExitStack()
@@ -344,9 +365,8 @@ class Rig:
             ]
         )
         self.supply = SupplySide(folder, self.time)
-        self.claims_us = None
-        self.sent = 0
-        self.opened = None
+        self.storefront = TableReader(folder, CLUSTER_ID)
+        self.storefront_setup = None
         self.open()
 
     # ---- the writer ----
@@ -365,6 +385,9 @@ class Rig:
         opened = steps.open()
         assert opened is not None
         opened.desk.ids = Ids(opened.epoch, Random(opened.epoch))
+        stock = opened.stock
+        stock.reserve = self.faults.limited(stock.reserve)
+        stock.backorder = self.faults.limited(stock.backorder)
         self.opened = opened
         self.intake = Prompt(None)
         position = opened.store.statistics().position
@@ -378,7 +401,7 @@ class Rig:
             outbox=self.outbox,
             setup=self.setup_watch,
             metrics=WriterMetrics(self.page),
-            claims_us=lambda: self.time.now_us if self.claims_us is None else self.claims_us,
+            claims_us=lambda: self.time.now_us,
             clock=lambda: self.time.now_us,
             stopping=UntilDone(self.time),
         )
@@ -403,8 +426,7 @@ class Rig:
             self.reopen()
             return False
         finally:
-            self.faults.next = None
-            self.faults.down = 0
+            self.faults.none()
         return True
 
     def reopen(self):
@@ -450,11 +472,12 @@ class Rig:
     # ---- what everybody may see ----
 
     def reader(self):
-        """Open the tables as a storefront does."""
-        reader = TableReader(self.folder, CLUSTER_ID)
-        reader.set_scopes(self.setup, self.time.now_us / 1e6)
-        reader.refresh()
-        return reader
+        """Give the tables as a storefront has them, which outlives every writer."""
+        self.storefront.refresh()
+        if self.storefront_setup is not self.setup:
+            self.storefront.set_scopes(self.setup, self.time.now_us / 1e6)
+            self.storefront_setup = self.setup
+        return self.storefront
 
     def demand(self):
         """Read what is reserved, and what is backordered."""

@@ -9,6 +9,7 @@ was answered stays so, and a writer that is killed anywhere is found again in it
 import contextlib
 import itertools
 import json
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -46,6 +47,7 @@ from onhand.model.commands import (
 from onhand.orders import claims
 from onhand.orders.desk import SYSTEM, Actor
 from onhand.orders.engine import Asked
+from onhand.orders.shortfalls import LOOK_AGAIN_US
 from onhand.settings import Settings
 from onhand.writer.claims_feed import key_of
 from onhand.writer.deciding import CLAIM
@@ -55,9 +57,13 @@ from tests.orders_shop import DAY_US, HERE, SECOND_US, short_of, units_of
 
 SHARDS = ((0, 1), (0,), (1,), ())
 FAULTS = ("refused", "lost", "answer_lost", "killed_before", "killed_after", "unreadable")
+HOURS_US = 15_000 * SECOND_US
+"""Longer than a hold lives, and than supply may be silent."""
+
 ANSWERS_KEPT_US = 6 * DAY_US
 """Answers are kept for seven days, and a step may take one."""
 
+RESOURCE_MAX = Settings().resource_max
 PROMISING = ("place_hold", "place_order")
 HANDING_OVER = ("collect_task", "ship_task", CLAIM)
 
@@ -67,6 +73,14 @@ places = st.sampled_from(PLACES)
 seeds = st.integers(0, 1_000)
 long_ago = st.sampled_from((0, 0, 0, 30, 4_000))
 """Seconds that an event needs to reach the log."""
+
+faults = st.sampled_from(
+    [(None, 0)] * 8
+    + [(fault, 0) for fault in FAULTS]
+    + [("lost", 2), ("answer_lost", 12), ("full", 0), ("full", 1)]
+)
+"""What happens to a commit, and how often the database cannot be reached after it; or that the
+demand table is full, after so many new cells."""
 
 later = st.sampled_from((False, False, False, True))
 """Whether a command waits for the next one, and shares its turn and its commit."""
@@ -119,7 +133,7 @@ WORKING = acts(
         "seed": seeds,
         "name": st.sampled_from(("pick", "pack", "ready", "ship", "collect", "reject")),
     },
-    mistake_the_code={"seed": seeds},
+    mistake_the_code={"seed": seeds, "elsewhere": st.booleans()},
 )
 TELLING = acts(
     sell={"seed": seeds, "units": few, "strays": st.none() | places},
@@ -136,9 +150,21 @@ MOVING = acts(
     vanish=lost_or_found,
     count={"sku": skus, "place": places, "units": st.integers(0, 8), "ago_s": long_ago},
     expect={"sku": skus, "place": places, "units": st.integers(0, 6), "days": st.integers(0, 5)},
+    lose={"seed": seeds},
+)
+PASSING = acts(
+    apply={"shards": st.sampled_from(SHARDS[:3]), "count": st.none() | few, "busy": st.booleans()},
+    send={"count": st.none() | few, "kept": st.none() | st.integers(0, 1)},
+    wait={"us": st.sampled_from((1, SECOND_US, 60 * SECOND_US, HOURS_US, DAY_US, 4 * DAY_US))},
+    fail_alone={"fault": faults},
+    come_to_rest={"is_closed": st.sampled_from((False, False, False, False, False, True))},
+    keep_safe={"place": places, "units": st.integers(-2, 2)},
+    close_a_place={
+        "place": places,
+        "fields": st.sampled_from(({}, {}, {}, {"enabled": False}, {"ship": False})),
+    },
 )
 BREAKING = acts(
-    break_next={"fault": st.sampled_from(FAULTS), "down": st.sampled_from((0, 2, 12))},
     kill={},
     overtake={},
     restart_ingest={},
@@ -166,7 +192,20 @@ class Orders(RuleBasedStateMachine):
         self.is_busy = False
 
     def teardown(self):
-        self.rig.close()
+        try:
+            if sys.exc_info()[0] is None:
+                self.end()
+        finally:
+            self.rig.close()
+
+    def end(self):
+        """Come to rest, let all expire, start again, and let everybody go home."""
+        self.come_to_rest(is_closed=False)
+        self.wait(4 * DAY_US)
+        self.come_to_rest(is_closed=False)
+        self.kill()
+        self.go_home()
+        self.everything_agrees()
 
     @initialize(units=st.lists(st.integers(1, 6), min_size=6, max_size=6), coming=st.booleans())
     def open(self, units, coming):
@@ -178,42 +217,68 @@ class Orders(RuleBasedStateMachine):
         self.apply_all()
         self.now = self.see()
 
-    @rule(act=HOLDING, later=later)
-    def holding(self, act, later):
+    @rule(act=HOLDING, later=later, fault=faults)
+    def holding(self, act, later, fault):
         """Fill a cart, or empty it."""
-        self.do(act, later)
+        self.do(act, later, fault)
 
-    @rule(act=BUYING, later=later)
-    def buying(self, act, later):
+    @rule(act=BUYING, later=later, fault=faults)
+    def buying(self, act, later, fault):
         """Order, or cancel."""
-        self.do(act, later)
+        self.do(act, later, fault)
 
-    @rule(act=WORKING, later=later)
-    def working(self, act, later):
+    @rule(act=WORKING, later=later, fault=faults)
+    def working(self, act, later, fault):
         """Take a step of a task, or a few."""
-        self.do(act, later)
+        self.do(act, later, fault)
 
-    @rule(act=TELLING, later=later)
-    def telling(self, act, later):
+    @rule(act=TELLING, later=later, fault=faults)
+    def telling(self, act, later, fault):
         """Let a till tell of something promised."""
-        self.do(act, later)
+        self.do(act, later, fault)
 
-    @rule(acts=st.lists(MOVING, min_size=1, max_size=3), shards=st.sampled_from(SHARDS))
-    def moving(self, acts, shards):
-        """Write events of stock into the log; supply applies them at once, or later."""
+    @rule(
+        acts=st.lists(MOVING, min_size=1, max_size=3), shards=st.sampled_from(SHARDS), fault=faults
+    )
+    def moving(self, acts, shards, fault):
+        """Write events of stock into the log; supply applies them at once, or later.
+
+        What follows from it by itself may fail at first.
+        """
         for name, fields in acts:
             getattr(self, name)(**fields)
         if shards:
-            self.apply(shards, None, busy=True)
+            self.rest()
+            for shard in shards:
+                self.rig.supply.apply(shard)
+            self.is_busy = True
+        if fault[0]:
+            self.fail_alone(fault)
+
+    @rule(act=PASSING)
+    def passing(self, act):
+        """Let supply, time and operators go on."""
+        getattr(self, act[0])(**act[1])
 
     @rule(act=BREAKING)
     def breaking(self, act):
         """Let something fail."""
         getattr(self, act[0])(**act[1])
 
-    def do(self, act, later):
+    def do(self, act, later, fault):
+        """Ask for something; its commit may fail, and it may wait for what is asked next."""
         name, fields = act
-        getattr(self, name)(later=later, **fields)
+        getattr(self, name)(later=True, **fields)
+        if not later:
+            self.flush(fault)
+
+    def bring(self, fault):
+        """Let something happen to the next turn."""
+        kind, number = fault
+        if kind == "full":
+            self.rig.faults.room = number
+        else:
+            self.rig.faults.next, self.rig.faults.down = kind, number
 
     # ---- what customers do ----
 
@@ -294,13 +359,14 @@ class Orders(RuleBasedStateMachine):
     def step(self, task, later):
         order = self.now.ledger.order_of(task["id"])
         name = NEXT[order["method"]][task["status"]]
-        self.take(task, name, later=later, must_succeed=not later and not self.queue)
+        self.take(task, name, later=later, must_succeed=not self.queue)
 
     def reach(self, seed, *statuses):
         """Find a task in one of some statuses; with none, work on one until it is."""
         self.now = self.see()
         if not self.now.ledger.tasks_in("open", "picked", "packed", "ready"):
-            self.buy(chosen(SKUS, seed), 2, chosen((None, *PLACES), seed), later=False)
+            pickup = chosen(PLACES if statuses == ("ready",) else (None, *PLACES), seed)
+            self.buy(chosen(SKUS, seed), 2, pickup, later=False)
         for _ in range(4):
             self.now = self.see()
             if task := self.task(seed, *statuses):
@@ -336,18 +402,17 @@ class Orders(RuleBasedStateMachine):
         if task := self.task(seed):
             self.take(task, name, later=later)
 
-    def mistake_the_code(self, seed, later):
+    def mistake_the_code(self, seed, elsewhere, later):
         """Come for a pickup with another's code, or to another store's counter."""
-        del later
-        self.flush()
-        if task := self.task(seed, "ready"):
+        if task := self.reach(seed, "ready"):
             order = self.now.ledger.order_of(task["id"])
-            wrong = f"{(int(order['pickup_code']) + 1 + seed) % 1_000_000:06}"
-            ask = self.take(task, "collect", pickup_code=wrong)
-            assert ask.code in ("wrong_pickup_code", None) or not ask.is_answered
-            assert (ask.code is None) == (wrong == order["pickup_code"]) or not ask.is_answered
-            ask = self.take(task, "collect", actor=Actor("elsewhere", frozenset({"nowhere"})))
-            assert ask.code == "wrong_location" or not ask.is_answered
+            if elsewhere:
+                fields = {"actor": Actor("elsewhere", frozenset({"nowhere"}))}
+            else:
+                fields = {"pickup_code": f"{(int(order['pickup_code']) + 1) % 1_000_000:06}"}
+            code = "wrong_location" if elsewhere else "wrong_pickup_code"
+            is_sure = not self.queue
+            self.take(task, "collect", later=later, must_fail=code if is_sure else None, **fields)
 
     # ---- what tills do ----
 
@@ -396,6 +461,12 @@ class Orders(RuleBasedStateMachine):
         else:
             self.event("adjustment", sku, place, ago_s=ago_s, delta=-units, reason="broken")
 
+    def lose(self, seed):
+        """Find an empty shelf where units are promised."""
+        self.now = self.see()
+        if promised := [cell for cell in CELLS if self.now.reserved.get(cell)]:
+            self.event("count", *chosen(promised, seed), quantity=0)
+
     def count(self, sku, place, units, ago_s):
         """Count a shelf: fewer or more than anybody thought."""
         self.event("count", sku, place, ago_s=ago_s, quantity=units)
@@ -411,7 +482,6 @@ class Orders(RuleBasedStateMachine):
         more = {"expected_on": f"{today + timedelta(days=days)}", "purchase_order": number}
         self.event("expected", sku, place, quantity=units, **more)
 
-    @rule(shards=st.sampled_from(SHARDS[:3]), count=st.none() | few, busy=st.booleans())
     def apply(self, shards, count, busy):
         """Let shards apply what is in the log, or some of it."""
         self.rest()
@@ -421,7 +491,6 @@ class Orders(RuleBasedStateMachine):
         self.check_landing(before)
         self.is_busy = busy
 
-    @rule(count=st.none() | few, kept=st.none() | st.integers(0, 1))
     def send(self, count, kept):
         """Send movements to supply, once more after a restart; perhaps write a checkpoint of it."""
         self.rig.send(count)
@@ -435,14 +504,12 @@ class Orders(RuleBasedStateMachine):
 
     # ---- what operators do, and time ----
 
-    @rule(place=places, units=st.integers(-2, 2))
     def keep_safe(self, place, units):
         """Say how much of a place is never promised, or promised beyond what is there."""
         rules = [{"location": place, "quantity": units}] if units else []
         self.rig.change_setup(lambda store: store.replace_safety_stock(rules))
         self.is_busy = True
 
-    @rule(place=places, fields=st.sampled_from(({"enabled": False}, {"ship": False}, {}, {})))
     def close_a_place(self, place, fields):
         """Close a place to orders or shipments, or open it again."""
         known = self.rig.setup.locations[place]
@@ -453,15 +520,21 @@ class Orders(RuleBasedStateMachine):
         self.rig.change_setup(lambda store: store.put_location(location))
         self.is_busy = True
 
-    @rule(
-        us=st.sampled_from((1, SECOND_US, 60 * SECOND_US, 15_000 * SECOND_US, DAY_US, 4 * DAY_US))
-    )
     def wait(self, us):
         """Let time pass; what is due by itself shares the turn of what is asked next."""
+        if us >= DAY_US:
+            # Answers are not kept for ever.
+            self.flush()
+            self.resolve()
         self.rig.time.advance(us)
         self.is_busy = True
 
-    @rule()
+    def fail_alone(self, fault):
+        """Let a turn come in which nobody asks for anything; its commit may fail."""
+        self.bring(fault)
+        self.rest()
+        self.is_busy = fault[0] is not None
+
     def rest(self):
         """Let a turn come in which nobody asks for anything."""
         before = self.see()
@@ -471,26 +544,21 @@ class Orders(RuleBasedStateMachine):
 
     # ---- what breaks ----
 
-    def break_next(self, fault, down):
-        """Let something happen to the next commit, and the database be away for a while."""
-        self.rig.faults.next = fault
-        self.rig.faults.down = down if fault in ("lost", "answer_lost") else 0
-
     def kill(self):
         """Kill the writer between two turns: the next one has the same book."""
         self.rest()
-        before, told = Book(self.rig.book), self.see()
+        before, told = contents(self.rig.book), self.see()
         self.rig.reopen()
-        assert Book(self.rig.book) == before
+        check_same(self.rig.book, before)
         assert self.see().state() == told.state()
         self.is_busy = True
 
     def overtake(self):
         """Let another writer take over: the old one can decide nothing any more."""
         self.rest()
-        before, told = Book(self.rig.book), self.see()
+        before, told = contents(self.rig.book), self.see()
         opened, intake, turns = self.rig.overtaken()
-        assert Book(self.rig.book) == before
+        check_same(self.rig.book, before)
         late = Ask(Asked(what="release_hold", target="nobody"), b"overtaken" * 2)
         intake.put([late.waiting()])
         with pytest.raises(WriterFenced):
@@ -523,7 +591,6 @@ class Orders(RuleBasedStateMachine):
         self.flush()
         self.resolve()
 
-    @rule(is_closed=st.sampled_from((False, False, False, True)))
     def come_to_rest(self, is_closed):
         """Let everything be sent, applied and settled; then perhaps let everybody go home."""
         self.flush()
@@ -583,21 +650,24 @@ class Orders(RuleBasedStateMachine):
             self.flush()
         return ask
 
-    def flush(self):
-        """Let everything that waits share a turn."""
+    def flush(self, fault=(None, 0)):
+        """Let everything that waits share a turn, and what is due by itself if there is any."""
         asks, self.queue = self.queue, []
         if not asks:
             return
         is_quiet = not self.is_busy
-        fault = self.rig.faults.next
+        if is_quiet:
+            self.rest()
+        self.bring(fault)
         before, is_stale = self.see(), self.rig.is_stale()
         self.rig.turn(*asks)
-        self.is_busy = False
+        # A database that was away has let time pass.
+        self.is_busy = fault[0] is not None
         after = self.see()
         self.check_promised(before, after)
         for ask in asks:
             self.remember(ask)
-        if fault is None:
+        if fault[0] is None:
             self.check_answers(asks, before, is_stale=is_stale)
         if is_quiet:
             self.check_effects(asks, before, after)
@@ -613,7 +683,7 @@ class Orders(RuleBasedStateMachine):
         if ask.answer.refused:
             return
         document = ask.document
-        stored = Snapshot(self.rig).ledger
+        stored = self.see().ledger
         if ask.asked.what == "place_hold":
             self.hold_ids.append(document["id"])
             told = [(each["sku"], each["quantity"]) for each in document["lines"]]
@@ -643,8 +713,10 @@ class Orders(RuleBasedStateMachine):
             self.apply_all()
         assert not self.doubt
 
-    def take(self, task, name, *, actor=SYSTEM, later=False, must_succeed=False, **fields):
+    def take(self, task, name, *, actor=SYSTEM, later=False, **fields):
         """Ask for a step of a task."""
+        sure = ("must_succeed", "must_fail")
+        facts = {each: fields.pop(each) for each in sure if each in fields}
         bodies = {"pick": PickTask, "pack": PackTask, "ready": ReadyTask}
         bodies |= {"ship": ShipTask, "collect": CollectTask, "reject": RejectTask}
         if name == "ship":
@@ -655,7 +727,6 @@ class Orders(RuleBasedStateMachine):
             code = self.now.ledger.order_of(task["id"])["pickup_code"] or "000000"
             fields = {"pickup_code": code} | fields
         body = bodies[name](**fields)
-        facts = {"must_succeed": must_succeed}
         return self.ask(f"{name}_task", body, task["id"], actor=actor, later=later, **facts)
 
     def claim(self, event, *, later=False):
@@ -737,6 +808,10 @@ class Orders(RuleBasedStateMachine):
         what, body = ask.asked.what, ask.asked.body
         if ask.facts.get("must_succeed"):
             assert not ask.answer.refused, ask.document
+        if ask.facts.get("must_fail"):
+            assert ask.code == ask.facts["must_fail"], ask.document
+        if what == CLAIM and body.type == "sale":
+            self.check_sale(body, before, self.see())
         if what == "place_hold" and len(body.lines) == 1:
             (line,) = body.lines
             self.check_hold(ask, line, before)
@@ -750,6 +825,25 @@ class Orders(RuleBasedStateMachine):
                 for ledger in (before.ledger, after)
             ]
             assert by_app[1] - by_app[0] == told
+
+    def check_sale(self, claim, before, after):
+        """Assert that a till's sale counts once with what the app told, and moves the rest."""
+        sold = Counter()
+        for sku, quantity in claim.lines:
+            sold[sku] += quantity
+        left = sum(sold.values())
+        for each in before.ledger.allocations():
+            if each["id"] == claim.allocation_id and each["location"] in (None, claim.location):
+                room = each["quantity"] - each["cancelled"] - each["expired"]
+                counted = min(sold[each["sku"]], room - each["told_by_till"])
+                told = each["told_by_till"] + counted
+                (now,) = (e for e in after.ledger.allocations() if e["id"] == each["id"])
+                assert now["told_by_till"] == told
+                assert now["handed"] == max(told, each["told_by_app"])
+                left += now["handed"] - each["handed"] - counted
+        new = after.ledger.movements[len(before.ledger.movements) :]
+        assert {event["type"] for _, event, _ in new} <= {"sale"}
+        assert sum(line["quantity"] for _, event, _ in new for line in event["lines"]) == left
 
     def check_hold(self, ask, line, before):
         """Assert that a hold of one line is placed when there is enough, and only then."""
@@ -839,6 +933,8 @@ class Orders(RuleBasedStateMachine):
 
     def settle_down(self):
         """Send, apply and settle until nothing changes any more."""
+        # What could not be settled is looked at again from time to time.
+        self.rig.time.advance(LOOK_AGAIN_US)
         for _ in range(50):
             before = self.rig.position.commit_number
             self.apply_all()
@@ -853,6 +949,8 @@ class Orders(RuleBasedStateMachine):
         """Assert that nobody waits for what is there, and that broken promises are known."""
         now = self.see()
         assert not self.rig.book.handovers
+        assert all(hold["expires_us"] > now.now_us for hold in now.ledger.active_holds())
+        assert all(task["collect_by_us"] > now.now_us for task in now.ledger.tasks_in("ready"))
         for each in now.ledger.waiting():
             order = now.ledger.order_of(each["id"])
             if order["method"] == "pickup" or not order["policy"]["allow_split"]:
@@ -888,10 +986,19 @@ class Orders(RuleBasedStateMachine):
         short = min(now.shortfall(cell), may_bear)
         reported = self.rig.shortfalls._reported.get(cell)
         assert (sum(reported.bearers.values()) if reported else 0) == short, cell
-        if short:
-            for line, _ in held:
-                members = now.members(line["group"]) if line["group"] else ()
-                assert not any(now.available((cell[0], place)) for place in members), (cell, line)
+        for each, order in unpicked if reported else ():
+            told = {(e.get("what"), e.get("line")) for e in order["history"]}
+            assert not reported.bearers.get(each["id"]) or ("shortfall", each["line"]) in told
+        for line, _ in held if short else ():
+            members = now.members(line["group"]) if line["group"] else ()
+            assert not any(now.available((cell[0], place)) for place in members), (cell, line)
+        if now.shortfall(cell) <= sum(line["quantity"] for line, _ in held):
+            return
+        for each, order in unpicked:
+            on_shelf = open_units(each) - (each["picked"] - each["handed"])
+            if order["method"] == "ship" and each["sourced"] < RESOURCE_MAX and on_shelf:
+                places = self.shippers(order, each["line"], now)
+                assert not any(now.available((cell[0], place)) for place in places), (cell, each)
 
     def shippers(self, order, line, now):
         refused = {place for its, place in order["refused"] if its in ("*", line)}
@@ -920,27 +1027,27 @@ class Orders(RuleBasedStateMachine):
         assert not self.rig.book.orders
 
 
-class Book:
-    """What a book holds, to compare with another's."""
+def contents(book):
+    """Write down what a book holds, to compare with another's."""
+    return {
+        "holds": dict(book.holds),
+        "orders": dict(book.orders),
+        "held": {cell: set(ids) for cell, ids in book.held.items()},
+        "allocated": {cell: set(ids) for cell, ids in book.allocated.items()},
+        "backordered": {sku: set(ids) for sku, ids in book.backordered.items()},
+        "places": {sku: set(book.waiting.places(sku)) for sku in SKUS},
+        "queues": {sku: waiting_in_turn(book, sku) for sku in book.backordered},
+        "handovers": list(book.handovers),
+        "in_flight": dict(book.in_flight),
+        "last_sequence": book.last_sequence,
+    }
 
-    def __init__(self, book):
-        self.holds = dict(book.holds)
-        self.orders = dict(book.orders)
-        self.held = {cell: set(ids) for cell, ids in book.held.items()}
-        self.allocated = {cell: set(ids) for cell, ids in book.allocated.items()}
-        self.backordered = {sku: set(ids) for sku, ids in book.backordered.items()}
-        self.places = {sku: set(book.waiting.places(sku)) for sku in SKUS}
-        self.queues = {
-            sku: [entry for entry, _ in waiting_in_turn(book, sku)] for sku in self.backordered
-        }
-        self.handovers = list(book.handovers)
-        self.in_flight = dict(book.in_flight)
-        self.last_sequence = book.last_sequence
 
-    def __eq__(self, other):
-        return vars(self) == vars(other)
-
-    __hash__ = None
+def check_same(book, before):
+    """Assert that a book holds what another one held."""
+    found = contents(book)
+    different = {name: (was, found[name]) for name, was in before.items() if found[name] != was}
+    assert not different, different
 
 
 def waiting_in_turn(book, sku):
