@@ -252,6 +252,10 @@ class Snapshot:
             least = total if least is None else min(least, total)
         return least
 
+    def owed(self, sku):
+        """Count the units of a SKU that somebody waits for."""
+        return sum(open_units(each) for each in self.ledger.waiting() if each["sku"] == sku)
+
     def members(self, group):
         """Name the enabled places of a group."""
         return self.setup.groups().get(group, ())
