@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-_TAGS: Final = ("reads", "publishing", "orders", "associates", "set-up", "operating")
-
 _STYLE: Final = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 60rem; padding: 1rem 1.25rem 4rem; }
@@ -31,7 +29,7 @@ code { font-family: ui-monospace, monospace; font-size: .92em; }
 
 def docs_page(document: dict[str, Any]) -> bytes:
     """Write the page of an OpenAPI document."""
-    operations: dict[str, list[str]] = {tag: [] for tag in _TAGS}
+    operations: dict[str, list[str]] = {tag["name"]: [] for tag in document["tags"]}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             shown = _operation(path, method, operation)
