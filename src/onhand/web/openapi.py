@@ -42,7 +42,7 @@ _IDEMPOTENCY_KEY: Final = {
     "description": "The same key and body have the same answer for 7 days, and one effect.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
-# The sections of the description in the order in which they read; a test holds that none is missing.
+# The sections of the description in the order in which they read; a test holds them complete.
 _TAGS: Final = (
     "reads",
     "publishing",
