@@ -15,7 +15,7 @@ half-lives, and counts shrink by as many powers of two, which is exact.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -200,13 +200,14 @@ class Pairs:
         self.touched: NDArray[np.bool_] = np.zeros(capacity, np.bool_)
 
     def _grow(self) -> None:
-        old = self.neighbours, self.counts, self.bought, self.touched
+        old = self._arrays()
         count = len(self.bought)
         self._allot(min(self.items_max, count + count // 2))
-        for now, before in zip(
-            (self.neighbours, self.counts, self.bought, self.touched), old, strict=True
-        ):
-            now[:count] = before  # type: ignore[index]
+        for now, before in zip(self._arrays(), old, strict=True):
+            now[:count] = before
+
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        return self.neighbours, self.counts, self.bought, self.touched
 
     def _free_places(self, gone: NDArray[np.intp]) -> None:
         """Free the rows of items, and their places in the rows of others."""
