@@ -4,7 +4,7 @@
 # make bench              benchmarks, timed;  make bench-smoke runs the small ones once
 # make lint               style, types and spelling
 # make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
-# make ARGS="-k name" test    passes arguments on to pytest
+# make ARGS="-k name" test    passes arguments on to pytest;  JOBS=0 runs tests in one process
 # make wheel              the archives that would be published, checked
 # make lock               pins the newest dependencies that pyproject.toml allows
 SHELL := /bin/bash
@@ -33,6 +33,9 @@ NATIVE := build/native-$(MODE).stamp
 # Directories count as well: their time tells that a file was added or removed.
 NATIVE_SOURCES := $(shell find native \( -type d -o -name '*.pyx' -o -name '*.pxd' -o -name '*.c' -o -name '*.h' \) 2>/dev/null)
 ARGS ?=
+# Tests of one file share their servers, so a file stays with one of so many processes.
+JOBS ?= $(shell nproc)
+PARALLEL := -n $(JOBS) --dist loadfile
 # What failed is said once more at the very end, where one looks.
 REPORT := --junitxml=build/tests.xml
 FAILURES := $(BIN)/python ci/failures.py build/tests.xml
@@ -52,14 +55,14 @@ build: $(NATIVE)
 dev: $(VENV)/dev.stamp build
 
 test: dev
-	$(RUN) $(PYTEST) -m "not slow" $(REPORT) $(ARGS) || $(FAILURES)
+	$(RUN) $(PYTEST) -m "not slow" $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
 
 # Slow tests, and those whose services a run may replace by real ones (ONHAND_TEST_KAFKA=HOST:PORT).
 test-slow: dev
-	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(REPORT) $(ARGS) || $(FAILURES)
+	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
 
 test-all: dev
-	$(RUN) $(PYTEST) -o timeout=900 $(REPORT) $(ARGS) || $(FAILURES)
+	$(RUN) $(PYTEST) -o timeout=900 $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
 
 demo: build
 	$(BIN)/onhand demo $(ARGS)
