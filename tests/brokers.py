@@ -18,7 +18,7 @@ from onhand.log.kafka_options import KafkaOptions
 KAFKA = "ONHAND_TEST_KAFKA"
 """HOST:PORT of a real Kafka; every log then gets a topic prefix of its own."""
 
-START_S = 10.0
+START_S = 30.0
 
 
 class Broker:

@@ -13,7 +13,7 @@ from pathlib import Path
 from onhand.identity import read_identity
 from tests.brokers import free_port
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def wait_until(condition, wait_s=WAIT_S):
