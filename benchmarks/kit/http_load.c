@@ -4,7 +4,8 @@
  *
  * RATE 0 is a closed loop: each connection sends its next request when it has the answer. Otherwise
  * requests fall due at RATE a second by the clock, whether or not a connection is free, and latency
- * counts from then. Requests on standard input are a 32-bit length and the bytes of each.
+ * counts from then; between them the load sleeps, for it may share its cores with the server.
+ * Requests on standard input are a 32-bit length and the bytes of each.
  * Prints: answers, answers other than 2xx, seconds, then p50 p90 p99 p99.9 and max in microseconds.
  */
 #include <arpa/inet.h>
@@ -17,11 +18,15 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES (1 << 20)
 #define LATENCY_MAX 40000000
+#define EVENT_COUNT 256
+#define WAIT_NS_MAX 100000000
+#define GRACE_NS 30000000000
 #define CHECK(ok, what) do { if (!(ok)) { perror(what); exit(1); } } while (0)
 
 typedef struct {
@@ -120,6 +125,25 @@ static int take(connection_t *connection)
     return 1;
 }
 
+static connection_t *find_idle(connection_t *connections, int count)
+{
+    static int from;
+    for (int tried = 0; tried < count; tried++) {
+        connection_t *connection = &connections[from++ % count];
+        if (connection->due_ns == 0)
+            return connection;
+    }
+    return NULL;
+}
+
+/* Sleep until an answer comes or the next request is due; with no connection free, until an answer
+ * comes. */
+static int wait_events(int poll, struct epoll_event *events, int64_t wait_ns)
+{
+    struct timespec wait = {.tv_sec = wait_ns / 1000000000, .tv_nsec = wait_ns % 1000000000};
+    return epoll_pwait2(poll, events, EVENT_COUNT, &wait, NULL);
+}
+
 static int compare(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -139,28 +163,29 @@ int main(int argc, char **argv)
     for (int at = 0; at < connection_count; at++)
         open_connection(&connections[at], port, poll);
     int64_t begin = now_ns(), end = begin + (int64_t)(seconds * 1e9), now = begin;
-    int64_t due_count = 0;
-    int idle_from = 0;
+    int64_t due_count = 0, wait_ns;
+    prctl(PR_SET_TIMERSLACK, 1);
     if (rate == 0)
         for (int at = 0; at < connection_count; at++)
             ask(&connections[at], now_ns());
-    struct epoll_event events[256];
-    while ((now = now_ns()) < end) {
-        int ready = epoll_wait(poll, events, 256, rate == 0 ? 100 : 0);
+    struct epoll_event events[EVENT_COUNT];
+    /* A short run on a crowded machine goes on until there is something to tell. */
+    while ((now = now_ns()) < end || (answer_count == 0 && now < end + GRACE_NS)) {
+        wait_ns = WAIT_NS_MAX;
+        /* What is due and finds no connection free stays due: its latency grows meanwhile. */
+        for (connection_t *idle; rate > 0 && (idle = find_idle(connections, connection_count));) {
+            int64_t due = begin + (int64_t)((double)due_count / rate * 1e9);
+            if (due > now) {
+                wait_ns = due - now < WAIT_NS_MAX ? due - now : WAIT_NS_MAX;
+                break;
+            }
+            ask(idle, due);
+            due_count++;
+        }
+        int ready = wait_events(poll, events, wait_ns);
         for (int at = 0; at < ready; at++)
             if (take(events[at].data.ptr) && rate == 0)
                 ask(events[at].data.ptr, now_ns());
-        /* What is due and finds no connection free stays due: its latency grows meanwhile. */
-        for (int tried = 0; rate > 0 && tried < connection_count; tried++) {
-            int64_t due = begin + (int64_t)((double)due_count / rate * 1e9);
-            if (due > now)
-                break;
-            connection_t *connection = &connections[idle_from++ % connection_count];
-            if (connection->due_ns == 0) {
-                ask(connection, due);
-                due_count++;
-            }
-        }
     }
     double took = (double)(now - begin) / 1e9;
     size_t kept = answer_count < LATENCY_MAX ? answer_count : LATENCY_MAX;
