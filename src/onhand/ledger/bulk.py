@@ -1,4 +1,4 @@
-"""Statements over many rows, compiled once for each of a few sizes.
+"""Statements over many rows, written once for each of a few sizes.
 
 Python's SQLite driver steps an ``executemany`` once a row, and takes the interpreter lock for every
 one of them; beside a busy event loop each may cost 5 ms. One statement over many rows is one step.
@@ -8,6 +8,7 @@ PostgreSQL plans such a statement once a connection.
 from __future__ import annotations
 
 import functools
+import re
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 SIZES: Final[dict[str, tuple[int, ...]]] = {
     # Every statement gives the interpreter lock away, and may wait for it beside a busy thread.
-    "sqlite": (256, 128, 64, 32, *range(16, 0, -1)),
+    "sqlite": (256, 128, 64, *range(32, 0, -1)),
     # These go in one round trip however many they are, and each is planned once a connection.
     "postgresql": (256, 64, 16, 4, 1),
 }
-"""Rows of one upsert. More make it hardly cheaper, and longer to compile."""
+"""Rows of one upsert. More make it hardly cheaper."""
 KEY_SIZES: Final = (1, 16, 64, 256, 1024)
 """Keys of one SELECT; what a call leaves open is filled by repeating its last key."""
 
@@ -39,6 +40,8 @@ _DIALECTS: Final[dict[str, Dialect]] = {
     "postgresql": postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
 }
 _INSERTS: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_ROW: Final = re.compile(r"(.* VALUES )(\([^()]+\))( ON CONFLICT .*)", re.DOTALL)
+_NUMBER: Final = re.compile(r"\$(\d+)")
 
 
 def compile_text(dialect_name: str, statement: Executable) -> tuple[str, tuple[str, ...]]:
@@ -60,7 +63,7 @@ def upserts(
 
     Notes
     -----
-    O(rows). On SQLite at most 5 statements beyond one for each 256 rows.
+    O(rows). On SQLite one statement for up to 32 rows, and at most 3 beyond one for each 256.
     """
     unique = {row[0]: row for row in rows}
     if len(unique) != len(rows):
@@ -89,7 +92,7 @@ def by_keys(
 
 
 def prepare(dialect_name: str, tables: Sequence[Table]) -> None:
-    """Compile the upserts of every size: about 20 ms a table, better spent before than between."""
+    """Write the upserts of every size: milliseconds, better spent before than between."""
     for table in tables:
         for size in SIZES[dialect_name]:
             _upsert(dialect_name, table, size)
@@ -97,17 +100,37 @@ def prepare(dialect_name: str, tables: Sequence[Table]) -> None:
 
 @functools.cache
 def _upsert(dialect_name: str, table: Table, size: int) -> str:
+    before, row, after = _upsert_parts(dialect_name, table)
+    width = len(table.columns)
+    rows = [_renumbered(row, shift) for shift in range(0, width * size, width)]
+    return before + ", ".join(rows) + after
+
+
+@functools.cache
+def _upsert_parts(dialect_name: str, table: Table) -> tuple[str, str, str]:
+    """Compile the upsert of one row; answer its text up to the row, the row, and what follows.
+
+    Rows differ in nothing but the numbers of their parameters, if the dialect has numbers.
+    Compiling them all would take half a second at every start.
+    """
     names = [column.name for column in table.columns]
-    statement = _INSERTS[dialect_name](table).values([dict.fromkeys(names)] * size)
+    statement = _INSERTS[dialect_name](table).values(dict.fromkeys(names))
     statement = statement.on_conflict_do_update(
         index_elements=[names[0]],
         set_={name: statement.excluded[name] for name in names[1:]},
     )
     text, parameters = compile_text(dialect_name, statement)
-    expected = [f"{name}_m{row}" for row in range(size) for name in names]
-    if list(parameters) != expected:
-        raise AssertionError(f"Invariant: parameters of {table.name} come row by row")
-    return text
+    if list(parameters) != names:
+        raise AssertionError(f"Invariant: parameters of {table.name} come in its columns' order")
+    found = _ROW.fullmatch(text)
+    if found is None:
+        raise AssertionError(f"Invariant: the upsert of {table.name} has one row of parameters")
+    before, row, after = found.groups()
+    return before, row, after
+
+
+def _renumbered(row: str, shift: int) -> str:
+    return _NUMBER.sub(lambda found: f"${int(found[1]) + shift}", row)
 
 
 @functools.cache

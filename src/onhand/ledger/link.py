@@ -120,6 +120,10 @@ class SqliteLink:
             f"journal_size_limit={WAL_PAGES * 4096 * 2}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
+        # The driver begins before the first statement that writes. Whatever it is asked to execute
+        # gives the interpreter lock away three times, what it begins and commits by itself once,
+        # and beside a busy event loop the lock may take half a millisecond to come back.
+        connection.isolation_level = "IMMEDIATE"
 
     def select(self, statement: Statement) -> Rows:
         """Read outside of any transaction."""
@@ -128,7 +132,6 @@ class SqliteLink:
     def write(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
         """Begin a transaction and run all of it; answer what ``fence`` returned."""
         execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
         returned = execute(*fence).fetchall()
         if returned:
             for text, parameters in statements:
@@ -141,8 +144,10 @@ class SqliteLink:
         An error while the log is synced leaves the commit in the file but out of sight: a later
         commit overwrites it, while a crash before that would bring it back.
         """
+        if not self._connection.in_transaction:
+            raise AssertionError("Invariant: what is committed was begun")
         try:
-            self._connection.execute("COMMIT")
+            self._connection.commit()
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in self._UNDONE:
                 raise failed(self._place, error) from error

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from sqlalchemy.dialects import postgresql, sqlite
 
 from onhand.errors import InvalidInput, WriterFenced
 from onhand.ledger import OrderReads, OrderStore, SetupStore, bulk, open_ledger, rows, schema
@@ -487,6 +488,28 @@ def test_statements_of_one_size_are_compiled_once():
     assert [text for text, _ in made[0]] == [text for text, _ in made[1]]
     assert all(a is b for (a, _), (b, _) in zip(*made, strict=True))
     assert [len(parameters) for _, parameters in made[0]] == [32 * 4, 11 * 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "insert", "size"),
+    [("sqlite", sqlite.insert, 31), ("postgresql", postgresql.insert, 64)],
+)
+@pytest.mark.parametrize("table", [schema.hold, schema.orders, schema.task, schema.answer])
+def test_statements_of_many_rows_are_what_sqlalchemy_writes(name, insert, size, table):
+    """Rows after the first are written as the toolkit would write them, number by number."""
+    columns = [column.name for column in table.columns]
+    statement = insert(table).values([dict.fromkeys(columns)] * size)
+    expected, _ = bulk.compile_text(
+        name,
+        statement.on_conflict_do_update(
+            index_elements=columns[:1],
+            set_={column: statement.excluded[column] for column in columns[1:]},
+        ),
+    )
+    rows = [(number, *columns[1:]) for number in range(size)]
+    ((text, parameters),) = bulk.upserts(name, table, rows)
+    assert text == expected
+    assert len(parameters) == size * len(columns)
 
 
 def test_load_that_is_given_up_leaves_the_ledger_usable(store):
