@@ -131,6 +131,9 @@ class Allocation(Struct, kw_only=True):
 
     def by_status(self, handed_as: AllocationStatus) -> dict[AllocationStatus, int]:
         """Count the units in each status, leaving out those of none."""
+        if not (self.picked or self.handed or self.expired or self.cancelled) and self.quantity:
+            # Nothing has happened to it yet.
+            return {"backordered" if self.stage == "backordered" else "allocated": self.quantity}
         moving = self.picked - self.handed
         stage: AllocationStatus = "picked" if self.stage == "allocated" else self.stage
         counts: dict[AllocationStatus, int] = {}

@@ -17,7 +17,7 @@ from onhand.orders.book import backordered_by
 from onhand.orders.placing import Missing, Wanted, lacking, place, unput
 from onhand.orders.progress import note
 from onhand.orders.sites import sites_of, start_of_day_us
-from onhand.orders.views import order_view
+from onhand.orders.views import document_of
 from onhand.orders.waiting import ANYWHERE
 from onhand.orders.ways import Times, is_in_time, sources_of, wish_of
 
@@ -271,7 +271,7 @@ def fill(desk: Desk, sku: str, now_us: int) -> list[Filled]:
             if given:
                 order.updated_us = now_us
                 book.put_order(order)
-                desk.tell("order.backorder_filled", order.id, now_us, order_view(order))
+                desk.tell("order.backorder_filled", order.id, now_us, document_of(order))
                 filled += given
             if not _waits_for(order, sku):
                 continue

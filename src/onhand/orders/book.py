@@ -254,11 +254,12 @@ class Book:
         heapq.heapify(self._expiries)
         for order in orders:
             self.orders[order.id] = order
-            self._index_order(order)
+            reserved = reserved_by(order)
+            self._index_order(order, reserved)
             self.waiting.follow(None, order)
             for task in order.tasks:
                 self.workload.add(task.location, task.created_us)
-            for cell, quantity in reserved_by(order).items():
+            for cell, quantity in reserved.items():
                 units[cell] = units.get(cell, 0) + quantity
             for (sku, location, day), quantity in backordered_by(order).items():
                 self.stock.backorder(sku, location, day, quantity)
@@ -428,7 +429,7 @@ class Book:
             self.orders.pop(order_id, None)
         else:
             self.orders[order_id] = new
-            self._index_order(new)
+            self._index_order(new, after)
 
     def _swap_return(self, return_id: str, new: Return | None) -> None:
         old = self.returns.get(return_id)
@@ -450,6 +451,8 @@ class Book:
     def _swap_backorders(self, old: Order | None, new: Order | None) -> None:
         before = backordered_by(old) if old is not None else {}
         after = backordered_by(new) if new is not None else {}
+        if not before and not after:
+            return
         changes = {key: after.get(key, 0) - before.get(key, 0) for key in before | after}
         raised: list[tuple[str, str, int]] = []
         try:
@@ -479,8 +482,8 @@ class Book:
         for sku, location, quantity in units:
             self.stock.reserve(sku, location, -quantity)
 
-    def _index_order(self, order: Order) -> None:
-        for cell in reserved_by(order):
+    def _index_order(self, order: Order, reserved: Iterable[Cell]) -> None:
+        for cell in reserved:
             self.allocated.setdefault(cell, {})[order.id] = None
         for each in order.allocations:
             if each.stage == "backordered" and each.open:

@@ -164,7 +164,9 @@ class Desk:
             detail = f"{self.rules.open_max} holds, orders and returns are open"
             raise refuse("too_many_open", detail)
 
-    def tell(self, kind: str, subject: str, now_us: int, data: dict[str, Any]) -> None:
+    def tell(
+        self, kind: str, subject: str, now_us: int, data: dict[str, Any] | msgspec.Raw
+    ) -> None:
         """Publish a CloudEvent about a hold, order or task on ``orders.events``.
 
         Parameters
@@ -173,6 +175,8 @@ class Desk:
             Such as ``order.placed``; it is published as ``onhand.order.placed``.
         subject
             The id of the hold or order.
+        data
+            What has become of it, to be written as JSON or written already.
         """
         event = {
             "specversion": "1.0",

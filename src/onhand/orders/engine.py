@@ -10,7 +10,7 @@ from msgspec import Struct
 from onhand.orders import arriving, erasing, holds, onward, ordering, promising, returning, tasks
 from onhand.orders.desk import SYSTEM, Actor
 from onhand.orders.return_views import return_view
-from onhand.orders.views import hold_view, order_view, task_view
+from onhand.orders.views import document_of, task_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,17 +70,17 @@ def _receive(desk: Desk, asked: Asked, now_us: int) -> dict[str, Any]:
     return view | {"onward": transfers} if transfers else view
 
 
-DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any]]]] = {
-    "place_hold": lambda desk, asked, now: hold_view(holds.place(desk, asked.body, now)),
-    "extend_hold": lambda desk, asked, now: hold_view(
+DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any] | msgspec.Raw]]] = {
+    "place_hold": lambda desk, asked, now: document_of(holds.place(desk, asked.body, now)),
+    "extend_hold": lambda desk, asked, now: document_of(
         holds.extend(desk, asked.target, asked.body, now)
     ),
-    "release_hold": lambda desk, asked, now: hold_view(holds.release(desk, asked.target, now)),
+    "release_hold": lambda desk, asked, now: document_of(holds.release(desk, asked.target, now)),
     "promise": lambda desk, asked, now: promising.answer(desk, asked.body, now),
-    "place_order": lambda desk, asked, now: order_view(
+    "place_order": lambda desk, asked, now: document_of(
         ordering.place(desk, asked.body, asked.actor, now)
     ),
-    "cancel_order": lambda desk, asked, now: order_view(
+    "cancel_order": lambda desk, asked, now: document_of(
         ordering.cancel(desk, asked.target, asked.body, asked.actor, now)
     ),
     "pick_task": _task(tasks.pick),

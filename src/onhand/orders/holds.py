@@ -10,7 +10,7 @@ from onhand.model.orders import HeldLine, Hold, summed
 from onhand.model.setup import ALL
 from onhand.orders import backorders
 from onhand.orders.refusal import Refusal, refuse
-from onhand.orders.views import hold_view
+from onhand.orders.views import document_of
 
 if TYPE_CHECKING:
     from onhand.model.commands import ExtendHold, HoldLine, PlaceHold
@@ -42,7 +42,7 @@ def place(desk: Desk, body: PlaceHold, now_us: int) -> Hold:
         expires_us=now_us + body.ttl_s * SECOND_US,
     )
     desk.book.put_hold(hold)
-    desk.tell("hold.placed", hold.id, now_us, hold_view(hold))
+    desk.tell("hold.placed", hold.id, now_us, document_of(hold))
     return hold
 
 
@@ -122,7 +122,7 @@ def move(desk: Desk, hold: Hold, lines: tuple[HeldLine, ...], now_us: int) -> Ho
 def _become(desk: Desk, hold: Hold, what: str, now_us: int, **fields: Any) -> Hold:
     new = msgspec.structs.replace(hold, **fields)
     desk.book.put_hold(new)
-    desk.tell(f"hold.{what}", new.id, now_us, hold_view(new))
+    desk.tell(f"hold.{what}", new.id, now_us, document_of(new))
     return new
 
 

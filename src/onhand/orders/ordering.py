@@ -15,7 +15,7 @@ from onhand.orders.placing import Missing, Wanted, add
 from onhand.orders.progress import follow, give_up, note
 from onhand.orders.refusal import Refusal, refuse
 from onhand.orders.sites import instant_us, sites_of
-from onhand.orders.views import order_view
+from onhand.orders.views import document_of
 from onhand.orders.ways import find_ways, sources_of, way_through, wish_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def place(
     desk.book.put_order(order)
     if hold is not None:
         holds.consume(desk, hold, order.id, now_us)
-    desk.tell("order.placed", order.id, now_us, order_view(order))
+    desk.tell("order.placed", order.id, now_us, document_of(order))
     return order
 
 
@@ -117,13 +117,13 @@ def cancel(desk: Desk, order_id: str, body: CancelOrder | None, actor: Actor, no
             follow(order, task)
     order.updated_us = now_us
     desk.book.put_order(order)
-    view = order_view(order)
+    document = document_of(order)
     is_whole = order.status == "cancelled"
     desk.tell(
-        "order.cancelled" if is_whole else "order.partially_cancelled", order.id, now_us, view
+        "order.cancelled" if is_whole else "order.partially_cancelled", order.id, now_us, document
     )
     if not is_whole and order.status != known.status:
-        desk.tell(f"order.{order.status}", order.id, now_us, view)
+        desk.tell(f"order.{order.status}", order.id, now_us, document)
     return order
 
 

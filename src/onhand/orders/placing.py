@@ -137,6 +137,8 @@ def add(
 
 def lacking(wanted: Iterable[Wanted], short: Mapping[str, int]) -> list[Missing]:
     """Say which lines lack units of SKUs that are short: the last ones of each."""
+    if not short:
+        return []
     wanted = list(wanted)
     units = summed((each.sku, each.quantity) for each in wanted)
     left = {sku: wanted_units - short.get(sku, 0) for sku, wanted_units in units.items()}

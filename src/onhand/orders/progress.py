@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from onhand.model.orders import HistoryEntry
-from onhand.orders.views import order_view, task_view
+from onhand.orders.views import document_of, task_view
 
 if TYPE_CHECKING:
     from onhand.model.orders import Allocation, Order, Task
@@ -86,7 +86,7 @@ def put(desk: Desk, order: Order, now_us: int) -> None:
     before = desk.book.orders[order.id].status
     desk.book.put_order(order)
     if order.status != before:
-        desk.tell(f"order.{order.status}", order.id, now_us, order_view(order))
+        desk.tell(f"order.{order.status}", order.id, now_us, document_of(order))
 
 
 def tell_task(desk: Desk, order: Order, task: Task, what: str, now_us: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from onhand.model.orders import STATUS_ORDER, Allocation, Hold, Order, OrderedLine, Task, summed
 from onhand.orders.desk import rfc3339
 
@@ -12,13 +14,29 @@ if TYPE_CHECKING:
     from onhand.model.orders import AllocationStatus
 
 _HANDED_AS: Final[dict[Method, AllocationStatus]] = {"pickup": "collected", "ship": "shipped"}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def document_of(promise: Hold | Order) -> msgspec.Raw:
+    """Write the view of a hold, or of an order that is in the book, as JSON.
+
+    What is told of it is answered as well, so the last one is kept.
+    """
+    last = _last[0]
+    if promise is last[0]:
+        return last[1]
+    view = hold_view(promise) if isinstance(promise, Hold) else order_view(promise)
+    document = msgspec.Raw(_encode(view))
+    _last[0] = (promise, document)
+    return document
+
+
+# One element, replaced whole: more than one writer may be at work in a process.
+_last: Final[list[tuple[Hold | Order | None, msgspec.Raw]]] = [(None, msgspec.Raw())]
 
 
 def hold_view(hold: Hold) -> dict[str, Any]:
-    """Describe a hold; the view is not to be changed: what is told of it is answered as well."""
-    last = _last_hold[0]
-    if hold is last[0]:
-        return last[1]
+    """Describe a hold."""
     view: dict[str, Any] = {
         "id": hold.id,
         "status": hold.status,
@@ -32,12 +50,7 @@ def hold_view(hold: Hold) -> dict[str, Any]:
     }
     if hold.order_id is not None:
         view["order_id"] = hold.order_id
-    _last_hold[0] = (hold, view)
     return view
-
-
-# One element, replaced whole: other threads describe holds as well.
-_last_hold: list[tuple[Hold | None, dict[str, Any]]] = [(None, {})]
 
 
 def order_view(order: Order) -> dict[str, Any]:
@@ -98,6 +111,8 @@ def task_view(order: Order, task: Task) -> dict[str, Any]:
 
 def status_of(counts: dict[AllocationStatus, int]) -> AllocationStatus:
     """Name the least finished status that any unit is in."""
+    if len(counts) == 1:
+        return next(iter(counts))
     return next((status for status in STATUS_ORDER if counts.get(status)), "cancelled")
 
 
@@ -107,10 +122,9 @@ def handed_as(order: Order) -> AllocationStatus:
 
 
 def _line_view(order: Order, line: OrderedLine) -> dict[str, Any]:
-    allocations = order.of_line(line.id)
-    counts = summed(
-        pair for each in allocations for pair in each.by_status(handed_as(order)).items()
-    )
+    handed = handed_as(order)
+    allocations = [(each, each.by_status(handed)) for each in order.of_line(line.id)]
+    counts = summed(pair for _, units in allocations for pair in units.items())
     # What one place gave up may have been sourced again: of a line only the rest is cancelled.
     counts.pop("cancelled", None)
     cancelled = line.quantity - sum(counts.values())
@@ -122,15 +136,14 @@ def _line_view(order: Order, line: OrderedLine) -> dict[str, Any]:
         "quantity": line.quantity,
         "status": status_of(counts),
         "quantities": counts,
-        "allocations": [_allocation_view(order, each) for each in allocations],
+        "allocations": [_allocation_view(each, units) for each, units in allocations],
     }
     if line.unit_price is not None:
         view["unit_price"] = line.unit_price
     return view
 
 
-def _allocation_view(order: Order, each: Allocation) -> dict[str, Any]:
-    counts = each.by_status(handed_as(order))
+def _allocation_view(each: Allocation, counts: dict[AllocationStatus, int]) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": each.id,
         "location": each.location,
@@ -165,8 +178,5 @@ def entry_view(entry: Any) -> dict[str, Any]:
 
 
 def _present(struct: Any) -> dict[str, Any]:
-    return {
-        name: getattr(struct, name)
-        for name in struct.__struct_fields__
-        if getattr(struct, name) is not None
-    }
+    fields = ((name, getattr(struct, name)) for name in struct.__struct_fields__)
+    return {name: value for name, value in fields if value is not None}

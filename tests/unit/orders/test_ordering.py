@@ -1,5 +1,6 @@
 """Orders: placed whole or as far as allowed, from a hold or not, and cancelled."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -365,3 +366,11 @@ def test_a_cancellation_is_for_lines_and_units_that_there_are(shop):
     )
     assert refused(shop.cancel, "nope") == ("unknown_order", [])
     shop.check()
+
+
+def test_what_is_told_of_an_order_is_what_is_answered(shop):
+    """The event of each step carries the very document that its command is answered."""
+    steps = [placed(shop, ("a", 3))]
+    steps.append(shop.do("cancel_order", steps[0]["id"], CancelOrder()))
+    assert [json.loads(each.value)["data"] for each in shop.book.changed().told] == steps
+    assert [each["status"] for each in steps] == ["open", "cancelled"]
