@@ -24,7 +24,7 @@ Channel = Literal["web", "store", "marketplace"]
 Method = Literal["pickup", "ship"]
 
 
-class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The base of every body."""
 
 

@@ -65,7 +65,7 @@ class HeldLine(Struct, frozen=True, gc=False):
     group: str | None = None
 
 
-class Hold(Struct, frozen=True, kw_only=True):
+class Hold(Struct, frozen=True, kw_only=True, gc=False):
     """A reservation with an expiry.
 
     A request's line on a group may be placed on several cells: it is several lines here.
@@ -81,7 +81,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     moves: int = 0
 
 
-class Allocation(Struct, kw_only=True):
+class Allocation(Struct, kw_only=True, gc=False):
     """Units of one line of an order, bound to a location.
 
     Of ``quantity`` units, ``handed`` have left, ``cancelled`` and ``expired`` are given up, the
@@ -150,7 +150,7 @@ class Allocation(Struct, kw_only=True):
         return counts
 
 
-class OrderedLine(Struct, frozen=True, kw_only=True):
+class OrderedLine(Struct, frozen=True, kw_only=True, gc=False):
     """What the customer asked for."""
 
     id: str
@@ -159,7 +159,7 @@ class OrderedLine(Struct, frozen=True, kw_only=True):
     unit_price: float | None = None
 
 
-class Task(Struct, kw_only=True):
+class Task(Struct, kw_only=True, gc=False):
     """Work for one location: the allocations of one package or pickup.
 
     ``due_us`` is when it is promised. ``collect_by_us`` is set once it is ready.
@@ -176,7 +176,7 @@ class Task(Struct, kw_only=True):
     collect_by_us: int | None = None
 
 
-class HistoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class HistoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One thing that happened to an order."""
 
     at_us: int
@@ -188,7 +188,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
-class Order(Struct, kw_only=True):
+class Order(Struct, kw_only=True, gc=False):
     """A customer's order with everything that was decided about it.
 
     ``refused`` lists (line, location) pairs that are not asked again; line ``*`` stands for all.

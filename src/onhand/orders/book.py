@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
+from onhand._native.lasting import untrack
 from onhand.model.orders import Hold, Order, summed
 from onhand.model.returns import Return
 from onhand.orders.waiting import Waiting
@@ -113,8 +114,12 @@ class Book:
         self._journal.append((self._swap_hold, hold.id, old))
 
     def put_order(self, order: Order) -> None:
-        """Make an order what is known under its id; its status is settled first."""
+        """Make an order what is known under its id; its status is settled first.
+
+        From here on it stays as it is, and collections of garbage pass it over.
+        """
         order.settle_status()
+        untrack(order.allocations, order.tasks, order.history, order.refused, order.returns)
         old = self.orders.get(order.id)
         self._swap_order(order.id, order)
         self._journal.append((self._swap_order, order.id, old))

@@ -1,5 +1,6 @@
 """Orders: placed whole or as far as allowed, from a hold or not, and cancelled."""
 
+import gc
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -374,3 +375,13 @@ def test_what_is_told_of_an_order_is_what_is_answered(shop):
     steps.append(shop.do("cancel_order", steps[0]["id"], CancelOrder()))
     assert [json.loads(each.value)["data"] for each in shop.book.changed().told] == steps
     assert [each["status"] for each in steps] == ["open", "cancelled"]
+
+
+def test_collections_of_garbage_pass_orders_over(shop):
+    """Nothing of an order in the book is looked at: a million of them cost a collection nothing."""
+    order_id = placed(shop, ("a", 7), ("b", 2))["id"]
+    order = shop.book.orders[order_id]
+    parts = [order.allocations, order.tasks, order.history, order.refused, order.returns]
+    everything = [order, *parts, *(each for part in parts for each in part)]
+    assert len(order.allocations) > 1
+    assert not any(map(gc.is_tracked, everything))
