@@ -33,10 +33,16 @@ if TYPE_CHECKING:
     from onhand.log.base import EventLog, LogReader, RawBatch, Record, TopicPartition
     from onhand.writer.metrics import WriterMetrics
 
-POLL_S: Final = 0.25
+PAUSE_S: Final = 0.02
+"""Between looks while there is nothing. A log waits less by itself, for those who must have its
+records at once, and each look takes the interpreter lock from who answers requests."""
+
+ANSWER_S: Final = 0.25
+"""Waiting for the writer looks this often whether it is to end."""
+
 POLL_COUNT_MAX: Final = 500
 RETRY_S: Final = 0.5
-LOOK_COUNT: Final = 40
+LOOK_COUNT: Final = 500
 """Empty polls between looks for partitions that are new."""
 
 TRIES_MAX: Final = 5
@@ -128,7 +134,7 @@ class ClaimsFeed:
     def _follow(self, reader: LogReader, partitions: Sequence[TopicPartition]) -> None:
         idle_count = 0
         while not self._stopping.is_set():
-            batch = reader.poll(POLL_COUNT_MAX, POLL_S)
+            batch = reader.poll(POLL_COUNT_MAX, 0.0)
             self.error = reader.error()
             decided = {number: offset for (_, number), offset in reader.next_offsets().items()}
             progress_us = reader.progress_us()
@@ -138,11 +144,13 @@ class ClaimsFeed:
                 if self._stopping.is_set():
                     return
                 self._note(decided)
-            else:
-                idle_count += 1
-                if idle_count % LOOK_COUNT == 0 and self._log.partitions([CLAIMS]) != partitions:
-                    return
+                self.decided_us = progress_us
+                continue
             self.decided_us = progress_us
+            idle_count += 1
+            if idle_count % LOOK_COUNT == 0 and self._log.partitions([CLAIMS]) != partitions:
+                return
+            self._stopping.wait(PAUSE_S)
 
     def _decide(self, batch: RawBatch) -> None:
         """Have every claim of a batch decided; return once all are, or when told to stop."""
@@ -178,7 +186,7 @@ class ClaimsFeed:
         failed: list[Waiting] = []
         while count and not self._stopping.is_set():
             try:
-                answered = self._answered.get(timeout=POLL_S)
+                answered = self._answered.get(timeout=ANSWER_S)
             except Empty:
                 continue
             count -= len(answered)

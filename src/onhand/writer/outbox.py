@@ -31,8 +31,10 @@ CHUNK_COUNT_MAX: Final = 2_000
 KEPT_COUNT_MAX: Final = 20_000
 """Events of a topic kept in memory; more are read back from the ledger."""
 
-LINGER_S: Final = 0.01
-"""Events gather for so long before they are sent: an append costs as much as a small commit."""
+MOVEMENTS_LINGER_S: Final = 0.01
+ORDER_EVENTS_LINGER_S: Final = 0.03
+"""Events gather for so long before they are sent: an append costs as much as a small commit, and
+its wait for the disk holds up the next one of those."""
 
 RETRY_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 WARN_S: Final = 2.0
@@ -146,6 +148,7 @@ class _Source(Protocol):
     """Where pending events are read back from, and how they are written."""
 
     topic: str
+    linger_s: float
 
     def pending(self, count_max: int) -> Pack | None:
         """Read the oldest ones that are not noted as sent; None when there are none."""
@@ -158,6 +161,7 @@ class _Movements:
     """What supply is told, ``stock.ledger``."""
 
     topic = LEDGER
+    linger_s = MOVEMENTS_LINGER_S
 
     def __init__(self, store: OrderStore) -> None:
         self._store = store
@@ -174,6 +178,7 @@ class _OrderEvents:
     """What everybody is told of holds and orders, ``orders.events``."""
 
     topic = ORDER_EVENTS
+    linger_s = ORDER_EVENTS_LINGER_S
 
     def __init__(self, store: OrderStore) -> None:
         self._store = store
@@ -247,7 +252,7 @@ class _Lane:
         failures = 0
         while True:
             if self._there_is_more.wait(IDLE_S) and self._give_up_s is None:
-                time.sleep(LINGER_S)
+                time.sleep(self._source.linger_s)
             self._there_is_more.clear()
             try:
                 self._send_all()
