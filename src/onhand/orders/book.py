@@ -22,6 +22,7 @@ from msgspec import Struct
 from onhand._native.lasting import untrack
 from onhand.model.orders import Hold, Order, summed
 from onhand.model.returns import Return
+from onhand.orders.expiries import Expiries
 from onhand.orders.waiting import Waiting
 from onhand.orders.workload import Workload
 
@@ -99,7 +100,7 @@ class Book:
         self.of_receipt: dict[str, dict[str, None]] = {}
         """Ids of the returns here of units on each receipt."""
         self._return_expiries: list[tuple[int, str]] = []
-        self._expiries: list[tuple[int, str]] = []
+        self._expiries = Expiries()
         self._pickups: list[tuple[int, str, str]] = []
         self._journal: list[tuple[Callable[..., None], Any, Any]] = []
         self._told: list[Told] = []
@@ -251,12 +252,11 @@ class Book:
         units: dict[Cell, int] = {}
         for hold in holds:
             self.holds[hold.id] = hold
-            self._expiries.append((hold.expires_us, hold.id))
+            self._expiries.note(hold.expires_us, hold.id)
             for line in hold.lines:
                 cell = (line.sku, line.location)
                 units[cell] = units.get(cell, 0) + line.quantity
                 self.held.setdefault(cell, {})[hold.id] = None
-        heapq.heapify(self._expiries)
         for order in orders:
             self.orders[order.id] = order
             reserved = reserved_by(order)
@@ -333,10 +333,6 @@ class Book:
             heapq.heappush(self._return_expiries, entry)
         return found
 
-    def next_expiry_us(self) -> int | None:
-        """Return when the next hold may expire, None when there is none."""
-        return self._expiries[0][0] if self._expiries else None
-
     def reserved(self) -> dict[Cell, int]:
         """Sum what is reserved in every cell, from scratch."""
         parts = [
@@ -356,8 +352,7 @@ class Book:
 
     def _due_holds(self, now_us: int, count_max: int) -> Iterator[Hold]:
         due: list[tuple[int, str]] = []
-        while self._expiries and self._expiries[0][0] <= now_us and len(due) < count_max:
-            entry = heapq.heappop(self._expiries)
+        while len(due) < count_max and (entry := self._expiries.take(now_us)):
             if due and due[-1] == entry:
                 continue  # An expiry that was rolled back is noted twice.
             hold = self.holds.get(entry[1])
@@ -366,7 +361,7 @@ class Book:
                 yield hold
         # They stay due until a later state says otherwise: expiring them may be rolled back.
         for entry in due:
-            heapq.heappush(self._expiries, entry)
+            self._expiries.note(*entry)
 
     def _swap_hold(self, hold_id: str, new: Hold | None) -> None:
         old = self.holds.get(hold_id)
@@ -383,7 +378,7 @@ class Book:
         else:
             self.holds[hold_id] = new
             if new.status == "active":
-                heapq.heappush(self._expiries, (new.expires_us, hold_id))
+                self._expiries.note(new.expires_us, hold_id)
         if keeps:
             return
         if old is not None and old.status == "active":
