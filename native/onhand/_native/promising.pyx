@@ -20,10 +20,16 @@ from onhand._native.reader cimport (
     oh_scope_t,
     oh_terms_t,
 )
-from onhand._native.store cimport OH_OK
+from onhand._native.store cimport OH_NONE, OH_OK
 from onhand._native.view cimport View, days_of
 
 import numpy as np
+
+cdef enum:
+    AHEAD = 16           # SKUs that are found before their rows are read
+
+cdef extern from "onhand/store.h" nogil:
+    void oh_row_prefetch(const void *store, uint32_t sku)
 
 
 def cell(View view not None, sku, uint32_t ordinal) -> tuple[int, int, int]:
@@ -77,21 +83,36 @@ def group_cells(View view not None, list skus not None, uint32_t group):
     available = np.zeros((len(skus), members), np.int64)
     cdef int64_t[:, ::1] out = available
     cdef oh_room_t room = [[NULL, 0], [NULL, 0], NULL, 0]
-    cdef oh_item_t item
-    cdef Py_ssize_t at
+    cdef oh_item_t items[AHEAD]
+    cdef bint known[AHEAD]
+    cdef Py_ssize_t first, at, count
     cdef int status = OH_OK
     if members == 0:
         return available
     try:
-        for at in range(out.shape[0]):
-            if view.find(skus[at], &item, True):
-                status = oh_read_group_cells(&item, &item.shard.groups[group], &room,
-                                             &out[at, 0])
-            if status != OH_OK:
-                raise MemoryError
+        for first in range(0, out.shape[0], AHEAD):
+            count = min(AHEAD, out.shape[0] - first)
+            # All are found before any is read: their rows come from memory meanwhile.
+            for at in range(count):
+                known[at] = view.find(skus[first + at], &items[at], True)
+                if known[at]:
+                    rows_prefetch(&items[at])
+            for at in range(count):
+                if known[at]:
+                    status = oh_read_group_cells(&items[at], &items[at].shard.groups[group], &room,
+                                                 &out[first + at, 0])
+                if status != OH_OK:
+                    raise MemoryError
     finally:
         oh_room_free(&room)
     return available
+
+
+cdef void rows_prefetch(const oh_item_t *item) noexcept:
+    if item.promised != OH_NONE:
+        oh_row_prefetch(item.shard.demand.store, item.promised)
+    if item.number != OH_NONE:
+        oh_row_prefetch(item.shard.store, item.number)
 
 
 def to_order(View view not None, sku, const uint32_t[::1] ordinals) -> list[list[tuple[int, int]]]:

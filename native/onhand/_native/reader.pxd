@@ -17,6 +17,7 @@ cdef extern from "reader/reader.h" nogil:
         const int64_t *safety_total
         const int64_t *negative_total
         const uint32_t *slots
+        const uint32_t *place
         uint32_t member_count
         int32_t today
         uint32_t label_len

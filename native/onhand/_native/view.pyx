@@ -160,6 +160,7 @@ cdef class View:
             group.safety_total = self.pin_i64(scopes.safety_total[index])
             group.negative_total = self.pin_i64(scopes.negative_total[index])
             group.slots = self.pin_u32(scopes.member_slots[index])
+            group.place = self.pin_u32(scopes.member_place[index])
             group.member_count = <uint32_t> len(scopes.member_slots[index])
             group.today = scopes.today_utc
             group.label = self.pin_bytes(scopes.labels[index])

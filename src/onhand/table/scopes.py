@@ -70,6 +70,7 @@ class ShardScopes(msgspec.Struct):
     override_slot: NDArray[np.uint32]
     override_quantity: NDArray[np.int32]
     member_slots: list[NDArray[np.uint32]]
+    member_place: list[NDArray[np.uint32]]
     demand_slot_of: NDArray[np.uint32]
     demand_number_of: NDArray[np.uint32]
     profile_of: NDArray[np.uint32] | None = None
@@ -136,6 +137,7 @@ class ScopeCompiler:
         inside = member.astype(np.int64) * -1
         names, name_at = self._names()
         overrides = np.array(self._overrides, np.int64).reshape(-1, 2)
+        member_slots = [self._slots_of(ids) for ids in self._place.members.values()]
         return ShardScopes(
             known_count=len(self._known),
             slot_count=self._slot_count,
@@ -153,7 +155,8 @@ class ScopeCompiler:
             specials=np.array(self._specials, np.uint32).reshape(-1, 3),
             override_slot=overrides[:, 0].astype(np.uint32),
             override_quantity=overrides[:, 1].astype(np.int32),
-            member_slots=[self._slots_of(ids) for ids in self._place.members.values()],
+            member_slots=member_slots,
+            member_place=[self._number_of(slots) for slots in member_slots],
             demand_slot_of=np.empty(0, np.uint32),
             demand_number_of=np.empty(0, np.uint32),
         )
@@ -167,9 +170,7 @@ class ScopeCompiler:
             The demand table's locations, by number; the place knows them all.
         """
         slot_of = np.array([self._slots[name] for name in known], np.uint32)
-        number_of = np.full(self._slot_count, NOWHERE, np.uint32)
-        number_of[slot_of] = np.arange(len(known), dtype=np.uint32)
-        return slot_of, number_of
+        return slot_of, self._number_of(slot_of)
 
     @property
     def has_sku_rules(self) -> bool:
@@ -272,6 +273,12 @@ class ScopeCompiler:
     def _slots_of(self, ordinals: list[int]) -> NDArray[np.uint32]:
         names = list(self._place.ordinals)
         return np.array([self._slots[names[ordinal]] for ordinal in ordinals], np.uint32)
+
+    def _number_of(self, slots: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Turn slots by number into numbers by slot."""
+        numbers = np.full(self._slot_count, NOWHERE, np.uint32)
+        numbers[slots] = np.arange(len(slots), dtype=np.uint32)
+        return numbers
 
     def _names(self) -> tuple[bytes, NDArray[np.uint32]]:
         escaped = [b""] * self._slot_count

@@ -296,6 +296,45 @@ def test_a_group_without_members_has_no_cells(stocked):
     assert (names, units.shape) == ((), (1, 0))
 
 
+@pytest.mark.parametrize("promised_places", [3, 30])
+def test_cells_of_a_group_are_what_each_place_has(tables, promised_places):
+    """Whatever order rows and members are in, with rules, promises and numbers of any size."""
+    names = [f"place-{n:02d}" for n in range(41)]
+    setup = Setup(
+        locations={
+            name: Location(id=name, name=name, type="store", groups=("west",) if n % 3 else ())
+            for n, name in enumerate([*names[20:], *names[:20]])
+        },
+        safety_rules=(SafetyRule(group="all", quantity=2), SafetyRule(sku="kept", quantity=5)),
+    )
+    orders = {
+        "in order": names,
+        "backwards": names[::-1],
+        "half": names[1::2],
+        "kept": names,
+        "huge": names[5:],
+    }
+    for name in names[:38]:
+        tables.kit.location(name)
+    for sku, order in orders.items():
+        for at, name in enumerate(order):
+            tables.kit.add(sku, name, 2**33 + at if sku == "huge" and not at else at % 11 - 1)
+    tables.publish()
+    demand = tables.publish_demand(tables.demand())
+    reader = tables.reader(setup)
+    skus = [*orders, "nobody"] * 4
+    for turn in range(2):
+        for group in ("all", "west"):
+            members, cells = reader.group_cells(skus, group)
+            assert len(members) == (41 if group == "all" else 27)
+            assert cells.max() > 2**33 - 6
+            expected = [[max(0, reader.promisable(sku, name)) for name in members] for sku in skus]
+            assert cells.tolist() == expected
+        for sku in orders if turn == 0 else ():
+            for name in names[:promised_places]:
+                demand.add(sku, name, 3)
+
+
 def test_the_ledger_sequence_is_that_of_the_shard(tmp_path):
     """A SKU's settling waits for its own shard alone."""
     tables = Tables(tmp_path, shard_count=2)

@@ -32,6 +32,7 @@ typedef struct {                  /* a group, as one shard sees it */
     const int64_t *safety_total;  /* by profile: safety stock of all members, stocked or not */
     const int64_t *negative_total; /* by profile: what members without stock may promise */
     const uint32_t *slots;        /* of the members, in the order that callers know them by */
+    const uint32_t *place;        /* and back, by slot; OH_NONE outside the group */
     uint32_t member_count;
     int32_t today;                /* UTC, days since 1970-01-01 */
     uint32_t label_len;

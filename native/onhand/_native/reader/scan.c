@@ -7,6 +7,8 @@
  */
 #include "reader/reader.h"
 
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define OH_AVX2 __attribute__((target("avx2")))
@@ -153,6 +155,14 @@ static inline uint32_t cell_of_slot(const oh_row_view_t *row, uint32_t slot)
     return oh_row_find(row, slot);
 }
 
+static inline int64_t on_hand_of_slot(const oh_item_t *item, const oh_row_view_t *row,
+                                      uint32_t slot)
+{
+    bool stored = row != NULL && slot < item->shard->known_count;
+    uint32_t cell = stored ? cell_of_slot(row, slot) : OH_NONE;
+    return cell == OH_NONE ? 0 : oh_cell_get(row, row->on_hand, cell);
+}
+
 /* What promises at a few places take from the sum over a row. */
 static int64_t few_take(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
                         const oh_promised_t *places, uint32_t count)
@@ -162,9 +172,7 @@ static int64_t few_take(const oh_item_t *item, const oh_row_view_t *row, const o
         uint32_t slot = places[at].slot;
         if (group->member[slot] == 0)
             continue;
-        bool stored = row != NULL && slot < item->shard->known_count;
-        uint32_t cell = stored ? cell_of_slot(row, slot) : OH_NONE;
-        int64_t on_hand = cell == OH_NONE ? 0 : oh_cell_get(row, row->on_hand, cell);
+        int64_t on_hand = on_hand_of_slot(item, row, slot);
         int64_t safety = oh_safety_stock(item, slot);
         taken += above(on_hand, safety) - above(on_hand, safety + places[at].units);
     }
@@ -215,6 +223,94 @@ int oh_read_group_available(const oh_item_t *item, const oh_group_t *group, oh_r
 
 /* ---- every cell of a group ---- */
 
+/* A row as it lies: each cell finds the place of its slot among the members, if it has one. */
+static void cells_plain(const oh_row_view_t *row, uint32_t cell, uint32_t end,
+                        const oh_group_t *group, const int32_t *safety, uint32_t outside,
+                        int64_t *available)
+{
+    for (; cell < end; cell++) {
+        uint32_t slot = slot_of_location(oh_race_load_u32(&row->location[cell]), outside);
+        uint32_t place = group->place[slot];
+        if (place != OH_NONE)
+            available[place] = above(oh_cell_get(row, row->on_hand, cell), safety[slot]);
+    }
+}
+
+#if defined(OH_AVX2)
+
+/* Rows and members that both follow the order of locations are common: eight cells then give eight
+ * neighbours in the answer. Returns the first cell that is left. */
+OH_AVX2 static uint32_t cells_avx2(const oh_row_view_t *row, const oh_group_t *group,
+                                   const int32_t *safety, uint32_t outside, int64_t *available)
+{
+    const int32_t *on_hand = row->on_hand;
+    uint32_t cell = 0;
+    for (; cell + 8 <= row->cell_count; cell += 8) {
+        __m256i location = _mm256_loadu_si256((const __m256i *)(row->location + cell));
+        uint32_t first = (uint32_t)_mm256_cvtsi256_si32(location);
+        uint32_t place = side_by_side(location, first, outside) ? group->place[first] : OH_NONE;
+        if (place >= group->member_count
+            || !side_by_side(_mm256_loadu_si256((const __m256i *)(group->place + first)), place,
+                             group->member_count)) {
+            cells_plain(row, cell, cell + 8, group, safety, outside, available);
+            continue;
+        }
+        __m256i have = _mm256_loadu_si256((const __m256i *)(on_hand + cell));
+        __m256i threshold = _mm256_loadu_si256((const __m256i *)(safety + first));
+        __m256i more = _mm256_cmpgt_epi32(have, threshold);
+        __m256i units = _mm256_and_si256(_mm256_sub_epi32(have, threshold), more);
+        __m256i low = _mm256_cvtepu32_epi64(_mm256_castsi256_si128(units));
+        __m256i high = _mm256_cvtepu32_epi64(_mm256_extracti128_si256(units, 1));
+        _mm256_storeu_si256((__m256i *)(available + place), low);
+        _mm256_storeu_si256((__m256i *)(available + place + 4), high);
+    }
+    return cell;
+}
+
+#endif
+
+static void cells_of_row(const oh_item_t *item, const oh_row_view_t *row, const oh_group_t *group,
+                         int64_t *available)
+{
+    const oh_shard_t *shard = item->shard;
+    const int32_t *safety = shard->safety + (uint64_t)item->profile * shard->slot_count;
+    uint32_t cell = 0;
+#if defined(OH_AVX2) && !defined(__SANITIZE_THREAD__)
+    if (!(row->flags & OH_ROW_WIDE) && has_avx2())
+        cell = cells_avx2(row, group, safety, shard->known_count, available);
+#endif
+    cells_plain(row, cell, row->cell_count, group, safety, shard->known_count, available);
+}
+
+/* Places with promises are few: each is read once more, with its promises taken off. */
+static void cells_promised(const oh_item_t *item, const oh_row_view_t *row,
+                           const oh_group_t *group, const oh_promised_t *places, uint32_t count,
+                           int64_t *available)
+{
+    for (uint32_t at = 0; at < count; at++) {
+        uint32_t slot = places[at].slot, place = group->place[slot];
+        if (place != OH_NONE)
+            available[place] = above(on_hand_of_slot(item, row, slot),
+                                     oh_safety_stock(item, slot) + places[at].units);
+    }
+}
+
+static void cells_with_few(const oh_item_t *item, const oh_group_t *group,
+                           const oh_promised_t *places, uint32_t count, int64_t *available)
+{
+    const oh_store_t *store = item->shard->store;
+    for (;;) {
+        oh_row_view_t row;
+        bool exists = item->number != OH_NONE && oh_row_view(store, item->number, &row);
+        memset(available, 0, group->member_count * sizeof *available);
+        if (exists)
+            cells_of_row(item, &row, group, available);
+        cells_promised(item, exists ? &row : NULL, group, places, count, available);
+        if (!exists || oh_row_confirm(store, item->number, &row))
+            return;
+    }
+}
+
 static void balance_add(const oh_item_t *item, const oh_rows_t *rows, int64_t *balance)
 {
     const oh_row_view_t *supply = rows->supply, *demand = rows->demand;
@@ -237,8 +333,10 @@ static void balance_clear(const oh_item_t *item, const oh_rows_t *rows, int64_t 
         balance[slot_of_location(supply->location[cell], outside)] = 0;
 }
 
-int oh_read_group_cells(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
-                        int64_t *available)
+/* SKUs with rules of their own, those promised at many places, and members that may promise what
+ * they do not have take the long way. */
+static int cells_by_copy(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
+                         int64_t *available)
 {
     const oh_shard_t *shard = item->shard;
     oh_rows_t rows;
@@ -256,6 +354,18 @@ int oh_read_group_cells(const oh_item_t *item, const oh_group_t *group, oh_room_
         available[at] = above(room->by_slot[slot], threshold);
     }
     balance_clear(item, &rows, room->by_slot);
+    return OH_OK;
+}
+
+int oh_read_group_cells(const oh_item_t *item, const oh_group_t *group, oh_room_t *room,
+                        int64_t *available)
+{
+    oh_promised_t places[OH_FEW];
+    uint32_t count;
+    if (item->profile >= item->shard->profile_count || group->negative_total[item->profile] != 0
+        || !oh_promised_few(item, places, &count))
+        return cells_by_copy(item, group, room, available);
+    cells_with_few(item, group, places, count, available);
     return OH_OK;
 }
 
