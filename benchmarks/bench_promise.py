@@ -4,7 +4,7 @@ Bias: the tables are warm and nobody else writes to them; every place ships and 
 eight in its own zone; of ten SKUs a place lacks about one in three, so that nine baskets in ten
 find one place in 500 that has everything, and about half of them too few to list three: those are
 searched for pairs as well. Baskets all differ. Destinations are drawn from 200 towns, as postal
-codes come again; a first destination costs its distances as well. Nothing beside
+codes come again; a first destination costs its distances and their order as well. Nothing beside
 the figures bounds them from below: the least that could do the job is the policy itself, whose time
 alone is the limit.
 """

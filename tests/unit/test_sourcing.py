@@ -1,5 +1,6 @@
 """What the default policy means, one rule at a time, and how long packages travel."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -227,6 +228,42 @@ def test_one_policy_answers_requests_of_any_size_in_turn():
     large = ask([1] * 20, *np.ones((20, 3_000), np.int64))
     assert len(policy.rank(large)) == 3
     assert policy.rank(small) == expected
+
+
+@pytest.mark.parametrize("steps", [1, 3, 1_000])
+def test_what_is_kept_of_columns_that_nobody_writes_to_changes_no_answer(steps):
+    """Neither the first nor a later answer differs, however many destinations come between."""
+    random = np.random.default_rng(5)
+    policy = NearestFewest()
+    cost = random.integers(0, 2, 70) * 1.0
+    destinations = [np.floor(random.random(70) * steps) for _ in range(4)]
+    destinations[0][3] = UNKNOWN
+    expected = []
+    for turn in range(3):
+        for number, far in enumerate(destinations):
+            own = {"distance_km": far, "cost": cost, "load": random.random(70)}
+            rows = np.where(random.random((6, 70)) < 0.5, random.integers(0, 5, (6, 70)), 0)
+            request = ask([1, 2, 3, 1, 2, 3], *rows, **own)
+            expected.append(NearestFewest().rank(request))
+            cost.flags.writeable = far.flags.writeable = False
+            request = msgspec.structs.replace(request, distance_km=far, cost=cost)
+            assert policy.rank(request) == expected[-1], (turn, number)
+            cost.flags.writeable = far.flags.writeable = True
+
+
+def test_ranks_of_destinations_long_ago_are_forgotten():
+    """More columns than are kept come by, and come again, without another answer."""
+    policy = NearestFewest()
+    requests = []
+    for number in range(900):
+        request = ask([1, 1], *np.eye(2, 1_000, dtype=np.int64), options_max=1)
+        request.distance_km[:] = np.arange(1_000) * number % 1_000
+        for column in (request.distance_km, request.cost):
+            column.flags.writeable = False
+        requests.append(request)
+    first = [policy.rank(request) for request in requests]
+    assert [policy.rank(request) for request in requests] == first
+    assert [option.distance_km for (option,) in first] == [number % 1_000 for number in range(900)]
 
 
 @pytest.mark.parametrize(

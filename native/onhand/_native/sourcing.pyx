@@ -5,7 +5,10 @@ it is tens of microseconds for all but odd requests, and the arena is shared by 
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_SET_ITEM
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 cdef extern from "sourcing/sourcing.h" nogil:
@@ -28,6 +31,12 @@ cdef extern from "sourcing/sourcing.h" nogil:
     ctypedef struct oh_key_t:
         int64_t field[OH_KEY_FIELDS]
 
+    ctypedef struct oh_ranks_t:
+        const int64_t *cost
+        const int64_t *metres
+        const uint32_t *order
+        bint tied
+
     ctypedef struct oh_request_t:
         const int64_t *quantity
         const int64_t *available
@@ -35,6 +44,7 @@ cdef extern from "sourcing/sourcing.h" nogil:
         const double *cost
         const int64_t *priority
         const double *load
+        const oh_ranks_t *ranks
         uint32_t items
         uint32_t places
         bint allow_split
@@ -64,8 +74,22 @@ cdef extern from "sourcing/sourcing.h" nogil:
 
     size_t oh_source_bytes(const oh_request_t *request) noexcept
     int oh_source(const oh_request_t *request, oh_arena_t *arena, oh_answer_t *answer) noexcept
+    size_t oh_ranks_bytes(uint32_t places) noexcept
+    int oh_ranks_fill(const oh_request_t *request, void *memory, oh_ranks_t *ranks) noexcept
     void oh_source_parts(const oh_request_t *request, const int64_t *target,
                          const oh_option_t *option, int64_t *give) noexcept
+
+cdef extern from *:
+    """
+    /* An empty object of a type of tuples: what tuple.__new__ makes, without a tuple on the way. */
+    static inline PyObject *tuple_of(PyTypeObject *type, Py_ssize_t size)
+    {
+        return type->tp_alloc(type, size);
+    }
+    """
+    tuple tuple_of(type kind, Py_ssize_t size)
+
+cdef size_t RANKS_BYTES_MAX = 16 << 20
 
 cdef dict RULES = {
     OH_SOURCE_BAD_QUANTITY: "quantities are 1 to 2**42",
@@ -86,6 +110,34 @@ cdef int require(bint condition, str rule) except -1:
     return 0
 
 
+cdef int put(tuple record, Py_ssize_t at, object value) except -1:
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(record, at, value)
+    return 0
+
+
+@cython.final
+cdef class Ranks:
+    """Ranks of places whose costs and distances stay as they are; it keeps the arrays."""
+
+    cdef oh_ranks_t ranks
+    cdef void *memory
+    cdef tuple columns
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef int fill(self, const oh_request_t *request, tuple columns) except -1:
+        self.columns = columns
+        self.memory = malloc(oh_ranks_bytes(request.places))
+        if self.memory == NULL:
+            raise MemoryError
+        cdef int status = oh_ranks_fill(request, self.memory, &self.ranks)
+        if status != OH_SOURCE_OK:
+            raise ValueError(f"Condition failed: {RULES[status]}")
+        return 0
+
+
 @cython.final
 cdef class Search:
     """Finds options, and keeps its memory from one request to the next.
@@ -94,18 +146,26 @@ cdef class Search:
     ----------
     part
         The tuple type of a part: (item, place, quantity).
+    key
+        The tuple type of a key: packages, cost, metres, priority, load.
     """
 
     cdef oh_arena_t arena
     cdef oh_answer_t answer
     cdef oh_request_t request
     cdef type part
+    cdef type key
+    cdef dict known              # Ranks by the ids of the columns that they keep, oldest first
+    cdef tuple nothing           # a 0 for each item: what most options leave out
     cdef bint busy               # making an answer may let other threads run
 
-    def __cinit__(self, type part not None):
-        if not issubclass(part, tuple):
-            raise TypeError("part is a tuple type")
+    def __cinit__(self, type part not None, type key not None):
+        if not (issubclass(part, tuple) and issubclass(key, tuple)):
+            raise TypeError("part and key are tuple types")
         self.part = part
+        self.key = key
+        self.known = {}
+        self.nothing = ()
 
     def __dealloc__(self):
         free(self.arena.base)
@@ -114,8 +174,8 @@ cdef class Search:
         self,
         const int64_t[::1] quantities not None,
         const int64_t[:, ::1] available not None,
-        const double[::1] distance_km not None,
-        const double[::1] cost not None,
+        distances_km not None,
+        costs not None,
         const int64_t[::1] priority not None,
         const double[::1] load not None,
         bint allow_split,
@@ -124,6 +184,8 @@ cdef class Search:
         uint64_t work_max,
     ):
         """Return (options, facts): see the stub."""
+        cdef const double[::1] distance_km = distances_km
+        cdef const double[::1] cost = costs
         cdef Py_ssize_t items = quantities.shape[0], places = cost.shape[0]
         require(1 <= items <= OH_SOURCE_ITEMS_MAX, "quantities has 1 to 1,000 items")
         require(places <= OH_SOURCE_PLACES_MAX, "cost has at most 65,535 places")
@@ -149,11 +211,29 @@ cdef class Search:
         self.request.allow_partial = allow_partial
         self.request.options_max = <uint32_t> options_max
         self.request.work_max = work_max
+        self.request.ranks = NULL
         self.busy = True
         try:
+            if not (distances_km.flags.writeable or costs.flags.writeable):
+                self.look_up(distances_km, costs)
             return self.run()
         finally:
             self.busy = False
+
+    cdef int look_up(self, distances_km, costs) except -1:
+        """Take the ranks of columns that nobody may write to from those that are kept."""
+        cdef tuple ids = (<uintptr_t> <PyObject *> distances_km, <uintptr_t> <PyObject *> costs)
+        cdef Ranks ranks = <Ranks> self.known.get(ids)
+        if ranks is None:
+            ranks = Ranks.__new__(Ranks)
+            ranks.fill(&self.request, (distances_km, costs))
+            while (len(self.known) + 1) * oh_ranks_bytes(self.request.places) > RANKS_BYTES_MAX:
+                if not self.known:
+                    break
+                del self.known[next(iter(self.known))]
+            self.known[ids] = ranks
+        self.request.ranks = &ranks.ranks
+        return 0
 
     cdef tuple run(self):
         cdef uint32_t at
@@ -188,6 +268,7 @@ cdef class Search:
         cdef double distance_km = 0, cost = 0
         cdef int64_t given
         cdef list parts = []
+        cdef tuple part, key
         oh_source_parts(request, self.answer.target, option, give)
         for at in range(option.packages):
             place = option.place[at]
@@ -197,20 +278,27 @@ cdef class Search:
             for item in range(request.items):
                 given = give[<size_t> at * request.items + item]
                 if given > 0:
-                    parts.append(tuple.__new__(self.part, (item, place, given)))
-        key = (
-            option.packages,
-            option.key.field[OH_KEY_COST],
-            option.key.field[OH_KEY_DISTANCE],
-            option.key.field[OH_KEY_PRIORITY],
-            option.key.field[OH_KEY_LOAD],
-        )
+                    part = tuple_of(self.part, 3)
+                    put(part, 0, item)
+                    put(part, 1, place)
+                    put(part, 2, given)
+                    parts.append(part)
+        key = tuple_of(self.key, 1 + OH_KEY_FIELDS)
+        put(key, 0, option.packages)
+        for at in range(OH_KEY_FIELDS):
+            put(key, 1 + at, option.key.field[at])
         return tuple(parts), distance_km, cost, self.short(option, give), key
 
     cdef tuple short(self, const oh_option_t *option, const int64_t *give):
         cdef uint32_t at, item
         cdef list short = []
-        cdef int64_t left
+        cdef int64_t left = -option.units
+        for item in range(self.request.items):
+            left += self.request.quantity[item]
+        if left == 0:
+            if len(self.nothing) != self.request.items:
+                self.nothing = (0,) * self.request.items
+            return self.nothing
         for item in range(self.request.items):
             left = self.request.quantity[item]
             for at in range(option.packages):

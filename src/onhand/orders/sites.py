@@ -157,6 +157,8 @@ class Shippers:
         self.names = tuple(each.id for each in self.locations)
         self.number = {name: at for at, name in enumerate(self.names)}
         self.cost = np.array([each.handling_cost for each in self.locations], dtype=np.float64)
+        # Nobody writes to what a policy may keep its sums of.
+        self.cost.flags.writeable = False
         self.priority = np.array([each.priority for each in self.locations], dtype=np.int64)
         degrees = [_degrees(each) for each in self.locations]
         self._radians = np.radians(np.array(degrees, dtype=np.float64).reshape(-1, 2))
@@ -164,7 +166,7 @@ class Shippers:
         self._limited = {
             each.id: at for at, each in enumerate(self.locations) if each.daily_capacity is not None
         }
-        self.full: frozenset[int] = frozenset()
+        self.full: set[int] = set()
         """Places whose day is used up, as of the last :meth:`load`."""
         self._load_from_us = self._load_until_us = 0
         self.reach: Callable[[Destination], Reach] = lru_cache(DESTINATIONS_MAX)(self._reach)
@@ -180,8 +182,11 @@ class Shippers:
         if changed:
             for name in changed & self._limited.keys():
                 at = self._limited[name]
-                self._load[at] = self._sites.load_of(self.locations[at], now_us)
-            self.full = frozenset(np.flatnonzero(self._load >= 1).tolist())
+                self._load[at] = load = self._sites.load_of(self.locations[at], now_us)
+                if load >= 1:
+                    self.full.add(at)
+                else:
+                    self.full.discard(at)
             self._workload.changed.clear()
         return self._load
 
@@ -201,6 +206,7 @@ class Shippers:
             distance_km = np.full(len(self.names), np.nan)
         else:
             distance_km = distances_km(point, self._radians)
+        distance_km.flags.writeable = False
         return Reach(distance_km, _transit_us(distance_km, self._sites.rules.transit_km_per_day))
 
 

@@ -335,12 +335,15 @@ class _Shipping:
         """Say when each chosen place is ready and delivers; None when one of them is too late."""
         times: dict[int, Times] = {}
         latest_us = _latest_us(self._wish)
-        for place in dict.fromkeys([part[1] for option in options for part in option.parts]):
-            ready_us = self._sites.ready_us(self._shippers.locations[place], self._now_us)
-            deliver_us = ready_us + int(transit_us[place])
-            if deliver_us > latest_us:
-                return None
-            times[place] = Times(ready_us, deliver_us)
+        for option in options:
+            for place in _places_of(option):
+                if place in times:
+                    continue
+                ready_us = self._sites.ready_us(self._shippers.locations[place], self._now_us)
+                deliver_us = ready_us + int(transit_us[place])
+                if deliver_us > latest_us:
+                    return None
+                times[place] = Times(ready_us, deliver_us)
         return times
 
     def _exclude_late(self, transit_us: NDArray[np.int64]) -> None:
@@ -352,10 +355,9 @@ class _Shipping:
         short = {}
         if any(option.short):
             short = {sku: units for sku, units in zip(skus, option.short, strict=True) if units}
-        places = dict.fromkeys([place for _, place, _ in option.parts])
         return Way(
             parts=[(skus[item], names[place], units) for item, place, units in option.parts],
-            times={names[place]: times[place] for place in places},
+            times={names[place]: times[place] for place in _places_of(option)},
             packages=option.packages,
             distance_km=option.distance_km,
             cost=option.cost,
@@ -363,3 +365,10 @@ class _Shipping:
             why=option.why,
             short=short,
         )
+
+
+def _places_of(option: Option) -> list[int]:
+    """List the places of an option, package by package: its parts come in that order."""
+    if option.packages == 1:
+        return [option.parts[0].place]
+    return list(dict.fromkeys([place for _, place, _ in option.parts]))

@@ -65,7 +65,7 @@ class NearestFewest:
         if work_max < 0:
             raise ValueError(f"Condition failed: work_max is at least 0, not {work_max}")
         self._work_max = work_max
-        self._search = Search(Part)
+        self._search = Search(Part, Key)
 
     def rank(self, request: Request) -> list[Option]:
         """List distinct ways to serve a request, best first, at most ``options_max``.
@@ -96,11 +96,13 @@ class NearestFewest:
         )
         if not listed:
             return []
-        found, keys = Found(*facts), [Key(*key) for *_, key in listed]
+        found, best = Found(*facts), listed[0][4]
         units_short = sum(listed[0][3])
         share = 1.0
         if units_short:
             share -= units_short / int(request.quantities.sum())
+        following = [key for *_, key in listed[1:]]
+        following.append(None)
         return [
             Option(
                 parts=parts,
@@ -109,9 +111,9 @@ class NearestFewest:
                 cost=cost,
                 short=short,
                 score=share / key.packages * (1 - at * _SCORE_STEP),
-                why=explain(key, following, found, units_short, keys[0]),
+                why=explain(key, following[at], found, units_short, best),
             )
-            for at, ((parts, distance_km, cost, short, _), key, following) in enumerate(
-                zip(listed[: request.options_max], keys, [*keys[1:], None], strict=False)
+            for at, (parts, distance_km, cost, short, key) in enumerate(
+                listed[: request.options_max]
             )
         ]

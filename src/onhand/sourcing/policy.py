@@ -43,8 +43,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     Notes
     -----
-    Arrays are C-contiguous. A policy raises ValueError, naming the field and the rule, for those
-    of a wrong shape or value.
+    Arrays are C-contiguous. Those that may not be written to never change, so that a policy may
+    keep what it works out of them for requests to come. A policy raises ValueError, naming the
+    field and the rule, for those of a wrong shape or value.
     """
 
     quantities: NDArray[np.int64]

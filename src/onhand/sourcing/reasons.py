@@ -96,7 +96,8 @@ def _compare_metres(metres: int, following: int) -> str:
 
 
 def _kilometres(metres: int) -> str:
-    return f"{metres / 1000:.3f}".rstrip("0").rstrip(".") + " km"
+    # All digits to the metre, and no zeros behind them: known distances have less than 15.
+    return f"{metres / 1000:.15g} km"
 
 
 def _cost(key: Key) -> str:

@@ -49,8 +49,8 @@ static const uint64_t *at_least(search_t *search, uint32_t item, int64_t thresho
     size_t slot = item * SLOTS + ((uint64_t)threshold & (SLOTS - 1));
     uint64_t *bits = search->kept + slot * shared->words;
     if (search->kept_threshold[slot] != threshold) {
-        oh_bits_at_least(shared->by_item + (size_t)item * shared->stride, shared->stride, threshold,
-                         bits);
+        oh_bits_at_least(shared->by_item + (size_t)item * shared->stride, 64 * shared->words,
+                         threshold, bits);
         search->kept_threshold[slot] = threshold;
         search->covers->work += 16 * (uint64_t)shared->words;
     }

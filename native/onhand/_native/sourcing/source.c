@@ -8,7 +8,7 @@ typedef struct {
     oh_arena_t *arena;
     oh_answer_t *answer;
     uint32_t words;               /* of a bit set of places */
-    int64_t *field[OH_KEY_FIELDS]; /* [places] */
+    const int64_t *field[OH_KEY_FIELDS]; /* [places] */
     int64_t *target;              /* [items] */
     uint64_t *whole;              /* places that have all of the target */
     uint64_t *scratch;
@@ -19,68 +19,40 @@ typedef struct {
 size_t oh_source_bytes(const oh_request_t *request)
 {
     size_t items = request->items, places = request->places, words = oh_words(request->places);
-    size_t matrix = items * (places + 64) * 8;
+    size_t matrix = items * (places + 64 + OH_SOURCE_APART) * 8;
     size_t rows = places * (5 * 8 + 6 * 8 + 8 * 4) + 6 * words * 8;
     size_t chosen = places * 4 + (OH_SOURCE_OPTIONS_MAX + 1) * (OH_SOURCE_EXACT_PACKAGES * 4 + 64);
-    return 2 * matrix + rows + items * 24 + chosen + oh_cover_bytes(request->items, request->places) +
+    return 2 * matrix + rows + items * 28 + chosen + oh_cover_bytes(request->items, request->places) +
            64 * 64;
 }
 
 /* ------------------------------------------------------------------ keys */
 
-static int fill_distance(const oh_request_t *request, int64_t *metres)
-{
-    bool good = true;
-    for (uint32_t place = 0; place < request->places; place++) {
-        double distance_km = request->distance_km[place];
-        bool known = distance_km == distance_km;
-        good &= !known || (distance_km >= 0 && distance_km <= 1e5);
-        metres[place] = good && known ? (int64_t)(distance_km * 1e3 + 0.5) : OH_UNKNOWN_METRES;
-    }
-    return good ? OH_SOURCE_OK : OH_SOURCE_BAD_DISTANCE;
-}
-
-/* What lies above `most` counts as that much: sums have to fit. */
-static int fill_scaled(const double *from, uint32_t count, double scale, double most, int64_t *to,
-                       int bad)
-{
-    bool good = true;
-    for (uint32_t place = 0; place < count; place++) {
-        double value = from[place] < most ? from[place] : most;
-        good &= from[place] >= 0;
-        to[place] = good ? (int64_t)(value * scale + 0.5) : 0;
-    }
-    return good ? OH_SOURCE_OK : bad;
-}
-
-static int fill_priority(const oh_request_t *request, int64_t *to)
-{
-    bool good = true;
-    for (uint32_t place = 0; place < request->places; place++) {
-        to[place] = request->priority[place];
-        good &= to[place] >= INT32_MIN && to[place] <= INT32_MAX;
-    }
-    return good ? OH_SOURCE_OK : OH_SOURCE_BAD_PRIORITY;
-}
-
 static int fill_keys(source_t *source)
 {
     const oh_request_t *request = source->request;
-    uint32_t count = request->places;
     for (uint32_t item = 0; item < request->items; item++)
         if (request->quantity[item] < 1 || request->quantity[item] > OH_SOURCE_QUANTITY_MAX)
             return OH_SOURCE_BAD_QUANTITY;
+    int64_t *field[OH_KEY_FIELDS] = {NULL};
     for (int at = 0; at < OH_KEY_FIELDS; at++)
-        source->field[at] = oh_take(source->arena, count * sizeof(int64_t));
-    int status = fill_distance(request, source->field[OH_KEY_DISTANCE]);
+        field[at] = oh_take(source->arena, request->places * sizeof(int64_t));
+    int status = OH_SOURCE_OK;
+    if (request->ranks == NULL) {
+        status = oh_fill_distance(request, field[OH_KEY_DISTANCE]);
+        if (status == OH_SOURCE_OK)
+            status = oh_fill_cost(request, field[OH_KEY_COST]);
+    }
     if (status == OH_SOURCE_OK)
-        status = fill_scaled(request->cost, count, 1e4, 1e9, source->field[OH_KEY_COST],
-                             OH_SOURCE_BAD_COST);
+        status = oh_fill_priority(request, field[OH_KEY_PRIORITY]);
     if (status == OH_SOURCE_OK)
-        status = fill_priority(request, source->field[OH_KEY_PRIORITY]);
-    if (status == OH_SOURCE_OK)
-        status = fill_scaled(request->load, count, 1e6, 1e6, source->field[OH_KEY_LOAD],
-                             OH_SOURCE_BAD_LOAD);
+        status = oh_fill_load(request, field[OH_KEY_LOAD]);
+    for (int at = 0; at < OH_KEY_FIELDS; at++)
+        source->field[at] = field[at];
+    if (request->ranks != NULL) {
+        source->field[OH_KEY_COST] = request->ranks->cost;
+        source->field[OH_KEY_DISTANCE] = request->ranks->metres;
+    }
     return status;
 }
 
@@ -195,69 +167,8 @@ static bool limit_target(source_t *source)
     return enough;
 }
 
-/* Sorts places by one field, keeping the order of equal ones: least significant byte first, and
- * only the bytes in which they differ. */
-static uint32_t *sort_by(const int64_t *field, uint32_t *order, uint32_t *spare, uint32_t count)
-{
-    int64_t least = INT64_MAX;
-    uint64_t differ = 0;
-    for (uint32_t at = 0; at < count; at++)
-        least = field[order[at]] < least ? field[order[at]] : least;
-    for (uint32_t at = 0; at < count; at++)
-        differ |= (uint64_t)(field[order[at]] - least);
-    for (int shift = 0; shift < 64 && differ >> shift != 0; shift += 8) {
-        uint32_t start[256] = {0};
-        if ((differ >> shift & 255) == 0)
-            continue;
-        for (uint32_t at = 0; at < count; at++)
-            start[(uint64_t)(field[order[at]] - least) >> shift & 255]++;
-        for (uint32_t digit = 0, sum = 0; digit < 256; digit++) {
-            uint32_t here = start[digit];
-            start[digit] = sum;
-            sum += here;
-        }
-        for (uint32_t at = 0; at < count; at++)
-            spare[start[(uint64_t)(field[order[at]] - least) >> shift & 255]++] = order[at];
-        uint32_t *sorted = spare;
-        spare = order;
-        order = sorted;
-    }
-    return order;
-}
-
-static bool ties(const source_t *source, const uint32_t *order, uint32_t count, int fields)
-{
-    for (uint32_t at = 1; at < count; at++) {
-        int field = 0;
-        while (field < fields &&
-               source->field[field][order[at]] == source->field[field][order[at - 1]])
-            field++;
-        if (field == fields)
-            return true;
-    }
-    return false;
-}
-
-/* Sorts by key, then number. Cost and distance mostly decide: the rest is asked when they tie. */
-static const uint32_t *sort_places(source_t *source, uint32_t *order, uint32_t *spare, uint32_t count)
-{
-    uint32_t *other = spare;
-    const int fields[] = {OH_KEY_PRIORITY, OH_KEY_FIELDS};
-    for (int turn = 0; turn < 2; turn++) {
-        for (int field = fields[turn]; field-- > 0;) {
-            uint32_t *sorted = sort_by(source->field[field], order, other, count);
-            other = sorted == order ? other : order;
-            order = sorted;
-        }
-        /* What ties is still in order of number, so sorting anew by all fields ends in that too. */
-        if (turn == 1 || !ties(source, order, count, fields[0]))
-            break;
-    }
-    return order;
-}
-
-/* The places that have anything, but not everything, by number. */
-static uint32_t find_useful(source_t *source, uint32_t *places)
+/* The places that have anything, but not everything. */
+static uint64_t *find_useful(source_t *source)
 {
     const oh_request_t *request = source->request;
     uint64_t *useful = oh_take(source->arena, source->words * sizeof(uint64_t));
@@ -270,41 +181,79 @@ static uint32_t find_useful(source_t *source, uint32_t *places)
         for (uint32_t word = 0; word < source->words; word++)
             useful[word] |= source->scratch[word];
     }
-    uint32_t count = 0;
     for (uint32_t word = 0; word < source->words; word++)
-        for (uint64_t bits = useful[word] & ~source->whole[word]; bits != 0; bits &= bits - 1)
-            places[count++] = 64 * word + (uint32_t)__builtin_ctzll(bits);
-    return count;
+        useful[word] &= ~source->whole[word];
+    return useful;
 }
 
-static void copy_item(const source_t *source, oh_shared_t *shared, uint32_t item, uint32_t row)
+/* Lists useful places by rank: sorts them, or picks them out of those that were sorted before. */
+static void list_useful(source_t *source, oh_shared_t *shared)
 {
-    const int64_t *units = source->request->available + (size_t)row * source->request->places;
-    int64_t *by_item = shared->by_item + (size_t)item * shared->stride;
-    int64_t want = shared->want[item] = source->target[row];
-    double share = shared->one_unit[item] = 1.0 / (double)want;
-    bool exact = shared->items <= OH_SOURCE_EXACT_ITEMS;
-    for (uint32_t position = 0; position < shared->count; position++) {
-        int64_t here = clipped(units[shared->place[position]], want);
-        by_item[position] = here;
-        shared->by_place[(size_t)position * shared->items + item] = here;
-        shared->gain[position] += (double)here * share;
-        if (exact)
-            shared->full[position] |= (uint64_t)(here == want) << item;
+    const oh_request_t *request = source->request;
+    const oh_ranks_t *ranks = request->ranks;
+    uint32_t *places = oh_take(source->arena, request->places * sizeof(uint32_t));
+    uint32_t *spare = oh_take(source->arena, request->places * sizeof(uint32_t));
+    const uint64_t *useful = find_useful(source);
+    bool ranked = ranks != NULL && !ranks->tied;
+    const uint32_t *number = ranked ? ranks->order : source->number;
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < request->places; at++) {
+        places[count] = number[at];
+        count += (uint32_t)(useful[number[at] / 64] >> number[at] % 64 & 1);
     }
-    memset(by_item + shared->count, 0, (shared->stride - shared->count) * sizeof(int64_t));
+    shared->count = count;
+    shared->place = ranked ? places : oh_sort_places(source->field, places, spare, count);
+}
+
+/* What one place has of each item, and what that comes to. */
+static void copy_place(const source_t *source, oh_shared_t *shared, const uint32_t *row,
+                       uint32_t position)
+{
+    uint32_t places = source->request->places, items = shared->items;
+    const int64_t *units = source->request->available + shared->place[position];
+    int64_t *by_place = shared->by_place + (size_t)position * items;
+    bool exact = items <= OH_SOURCE_EXACT_ITEMS;
+    uint64_t full = 0;
+    double gain = 0;
+    for (uint32_t item = 0; item < items; item++) {
+        int64_t want = shared->want[item];
+        int64_t here = clipped(units[(size_t)row[item] * places], want);
+        by_place[item] = here;
+        shared->by_item[(size_t)item * shared->stride + position] = here;
+        gain += (double)here * shared->one_unit[item];
+        if (exact)
+            full |= (uint64_t)(here == want) << item;
+    }
+    shared->full[position] = full;
+    shared->gain[position] = gain;
+    shared->key[position] = key_of(source, shared->place[position]);
+}
+
+static void copy_units(const source_t *source, oh_shared_t *shared)
+{
+    uint32_t *row = oh_take(source->arena, shared->items * sizeof(uint32_t));
+    for (uint32_t from = 0, item = 0; from < source->request->items; from++) {
+        if (source->target[from] == 0)
+            continue;
+        row[item] = from;
+        shared->want[item] = source->target[from];
+        shared->one_unit[item++] = 1.0 / (double)source->target[from];
+    }
+    for (uint32_t position = 0; position < shared->count; position++)
+        copy_place(source, shared, row, position);
+    for (uint32_t item = 0; item < shared->items; item++)
+        memset(shared->by_item + (size_t)item * shared->stride + shared->count, 0,
+               (shared->stride - shared->count) * sizeof(int64_t));
 }
 
 static void share(source_t *source, oh_shared_t *shared)
 {
     const oh_request_t *request = source->request;
     oh_arena_t *arena = source->arena;
-    uint32_t *places = oh_take(arena, request->places * sizeof(uint32_t));
-    uint32_t *spare = oh_take(arena, request->places * sizeof(uint32_t));
-    uint32_t count = shared->count = find_useful(source, places);
-    shared->place = (uint32_t *)sort_places(source, places, spare, count);
+    list_useful(source, shared);
+    uint32_t count = shared->count;
     shared->words = oh_words(count);
-    shared->stride = 64 * shared->words;
+    shared->stride = 64 * shared->words + OH_SOURCE_APART;
     shared->items = 0;
     for (uint32_t row = 0; row < request->items; row++)
         shared->items += source->target[row] > 0;
@@ -315,13 +264,7 @@ static void share(source_t *source, oh_shared_t *shared)
     shared->full = oh_take(arena, count * sizeof(uint64_t));
     shared->gain = oh_take(arena, count * sizeof(double));
     shared->key = oh_take(arena, count * sizeof(oh_key_t));
-    memset(shared->full, 0, count * sizeof(uint64_t));
-    memset(shared->gain, 0, count * sizeof(double));
-    for (uint32_t row = 0, item = 0; row < request->items; row++)
-        if (source->target[row] > 0)
-            copy_item(source, shared, item++, row);
-    for (uint32_t position = 0; position < count; position++)
-        shared->key[position] = key_of(source, shared->place[position]);
+    copy_units(source, shared);
 }
 
 /* Adds an option of several positions to the answer. */

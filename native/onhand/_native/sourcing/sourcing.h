@@ -22,6 +22,9 @@
  * sums do not depend on the order of adding. Keys compare one field after the other and add up field
  * by field, which keeps their order: the sum of the least keys is a bound on every sum.
  *
+ * Where costs and distances stay as they are from one request to the next, as they do for a destination
+ * that comes again, the caller may keep their whole numbers and the places in order of them.
+ *
  * Memory is one arena, sized before the start and kept by the caller from one request to the next.
  */
 #ifndef ONHAND_SOURCING_H
@@ -37,6 +40,8 @@
 #define OH_SOURCE_OPTIONS_MAX 64u
 #define OH_SOURCE_PLACES_MAX 65535u
 #define OH_SOURCE_ITEMS_MAX 1000u
+/* Rows lie this much further apart: at a power of two all would share a few sets of the cache. */
+#define OH_SOURCE_APART 8u
 #define OH_SOURCE_QUANTITY_MAX (INT64_C(1) << 42) /* of one item, more than 1,000 lines can want */
 
 enum oh_source_status {
@@ -73,6 +78,13 @@ static inline oh_key_t oh_key_add(oh_key_t sum, const oh_key_t *key, int64_t tim
     return sum;
 }
 
+typedef struct {                  /* cost and distance, worked out before for places that stay */
+    const int64_t *cost;          /* [places] fields of keys */
+    const int64_t *metres;
+    const uint32_t *order;        /* places by cost, then metres */
+    bool tied;                    /* two places are equal in both: what else they are ranked by decides */
+} oh_ranks_t;
+
 typedef struct {                  /* borrowed from the caller */
     const int64_t *quantity;      /* [items] */
     const int64_t *available;     /* [items][places] */
@@ -80,6 +92,7 @@ typedef struct {                  /* borrowed from the caller */
     const double *cost;
     const int64_t *priority;
     const double *load;
+    const oh_ranks_t *ranks;      /* of these distances and costs; NULL: none are kept */
     uint32_t items;
     uint32_t places;
     bool allow_split;
@@ -120,6 +133,10 @@ int oh_source(const oh_request_t *request, oh_arena_t *arena, oh_answer_t *answe
 void oh_source_parts(const oh_request_t *request, const int64_t *target, const oh_option_t *option,
                      int64_t *give);
 
+size_t oh_ranks_bytes(uint32_t places);
+/* Works out ranks in memory of so many bytes, 8-byte aligned; they point into it. */
+int oh_ranks_fill(const oh_request_t *request, void *memory, oh_ranks_t *ranks);
+
 /* ------------------------------------------------------------------ between the files of this directory */
 
 static inline void *oh_take(oh_arena_t *arena, size_t bytes)
@@ -132,6 +149,15 @@ static inline void *oh_take(oh_arena_t *arena, size_t bytes)
 
 /* Sets bit n where row[n] >= threshold (>= 1); bits beyond `count` are 0. */
 void oh_bits_at_least(const int64_t *row, uint32_t count, int64_t threshold, uint64_t *bits);
+
+/* Fields of keys from what the request says, or the status of what breaks its rule. */
+int oh_fill_distance(const oh_request_t *request, int64_t *metres);
+int oh_fill_cost(const oh_request_t *request, int64_t *to);
+int oh_fill_priority(const oh_request_t *request, int64_t *to);
+int oh_fill_load(const oh_request_t *request, int64_t *to);
+/* Sorts places, given by number, by all fields; returns one of the two arrays. */
+const uint32_t *oh_sort_places(const int64_t *const *field, uint32_t *order, uint32_t *spare,
+                               uint32_t count);
 
 static inline uint32_t oh_words(uint32_t bits)
 {
@@ -149,14 +175,15 @@ typedef struct {
     uint32_t items;
     uint32_t count;               /* of positions */
     uint32_t words;               /* of a bit set of positions */
-    uint32_t stride;              /* of by_item: count rounded up to whole words of bits, the rest 0 */
+    uint32_t stride;              /* of by_item: count rounded up to whole words of bits, the rest 0,
+                                   * and a little more */
     int64_t *want;                /* [items] */
     double *one_unit;             /* [items] the share of what is wanted that one unit is */
     int64_t *by_item;             /* [items][stride] units, at most what is wanted */
     int64_t *by_place;            /* [count][items], the same */
     uint64_t *full;               /* [count] items, as bits, of which the place has all; exact only */
     oh_key_t *key;                /* [count] */
-    uint32_t *place;              /* [count] number of the place */
+    const uint32_t *place;        /* [count] number of the place */
     double *gain;                 /* [count] sum over items of the share of what is wanted */
 } oh_shared_t;
 
