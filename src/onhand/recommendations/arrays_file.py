@@ -2,7 +2,7 @@
 
 ::
 
-    magic, document's length | document (JSON) | array | array | ...        each at 64 bytes
+    magic, document's length and CRC-32 | document (JSON) | array | array | ...  each at 64 bytes
 
 Readers map it; a file that is replaced stays as it was for those who have it mapped.
 """
@@ -12,18 +12,20 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-MAGIC: Final = b"OHARRAY1"
+Meta = TypeVar("Meta", bound=msgspec.Struct)
+
+MAGIC: Final = b"OHARRAY2"
 _ALIGNED: Final = 64
 _HEAD_BYTES: Final = 16
 
@@ -48,10 +50,10 @@ class _Document(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class Arrays(NamedTuple):
-    """What a file holds: its document as JSON, and its arrays, read-only."""
+class Arrays(NamedTuple, Generic[Meta]):
+    """What a file holds: its document, and its arrays, read-only."""
 
-    meta: bytes
+    meta: Meta
     arrays: dict[str, NDArray[Any]]
     size_bytes: int
 
@@ -85,7 +87,7 @@ def write_arrays(
     with draft.open("wb") as file:
         # Space first: a full table directory is an error here and no signal for who maps it.
         os.posix_fallocate(file.fileno(), 0, begin + offset)
-        file.write(MAGIC + len(document).to_bytes(8, "little") + document)
+        file.write(MAGIC + _word(len(document)) + _word(zlib.crc32(document)) + document)
         for place, each in zip(places, columns.values(), strict=True):
             file.seek(begin + place.offset)
             file.write(each.data.cast("B") if each.size else b"")
@@ -98,41 +100,65 @@ def write_arrays(
     return begin + offset
 
 
-def map_arrays(path: Path) -> Arrays:
+def map_arrays(path: Path, meta: type[Meta], names: Collection[str]) -> Arrays[Meta]:
     """Map a file that :func:`write_arrays` wrote.
+
+    Parameters
+    ----------
+    meta
+        What its document is.
+    names
+        Arrays that it must have.
 
     Raises
     ------
     FileNotFoundError
         There is none.
     ArraysInvalid
-        It is not whole.
+        It is not whole, or another version's.
     """
     with path.open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes < _HEAD_BYTES:
             raise ArraysInvalid(f"{path} is too short")
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-    if mapped[:8] != MAGIC:
-        raise ArraysInvalid(f"{path} is no file of arrays")
-    length = int.from_bytes(mapped[8:_HEAD_BYTES], "little")
-    begin = _aligned(_HEAD_BYTES + length)
     try:
-        document = msgspec.json.decode(mapped[_HEAD_BYTES : _HEAD_BYTES + length], type=_Document)
-    except msgspec.DecodeError as error:
-        raise ArraysInvalid(f"{path}: {error}") from error
-    if begin + document.size_bytes != size_bytes:
-        raise ArraysInvalid(f"{path} has {size_bytes:,} bytes, and was written with others")
-    arrays = {place.name: _array(path, mapped, begin, place) for place in document.arrays}
-    return Arrays(bytes(document.meta), arrays, size_bytes)
+        document, begin = _read_document(mapped, names)
+        found = {place.name: _array(mapped, begin, place) for place in document.arrays}
+        return Arrays(msgspec.json.decode(document.meta, type=meta), found, size_bytes)
+    except (ArraysInvalid, msgspec.DecodeError, ValueError, TypeError) as error:
+        # Text that is not UTF-8 is a ValueError, and so is an array that does not fit.
+        raise ArraysInvalid(f"{path} cannot be used: {error}") from error
 
 
-def _array(path: Path, mapped: mmap.mmap, begin: int, place: _Place) -> NDArray[Any]:
+def _read_document(mapped: mmap.mmap, names: Collection[str]) -> tuple[_Document, int]:
+    """Return the document, which places these arrays, and where the arrays begin."""
+    if mapped[:8] != MAGIC:
+        raise ArraysInvalid("it is no file of arrays, or another version's")
+    length = int.from_bytes(mapped[8:12], "little")
+    content = mapped[_HEAD_BYTES : _HEAD_BYTES + length]
+    if len(content) < length or _word(zlib.crc32(content)) != mapped[12:_HEAD_BYTES]:
+        raise ArraysInvalid("its document is not what was written")
+    document = msgspec.json.decode(content, type=_Document)
+    begin = _aligned(_HEAD_BYTES + length)
+    if begin + document.size_bytes != len(mapped):
+        raise ArraysInvalid(f"it has {len(mapped):,} bytes, and was written with others")
+    missing = set(names) - {place.name for place in document.arrays}
+    if missing:
+        raise ArraysInvalid(f"it has no {min(missing)}")
+    return document, begin
+
+
+def _array(mapped: mmap.mmap, begin: int, place: _Place) -> NDArray[Any]:
     count = int(np.prod(place.shape, dtype=np.int64))
     array: NDArray[Any] = np.frombuffer(mapped, place.dtype, count, begin + place.offset)
     if place.crc is not None and zlib.crc32(array.data.cast("B") if count else b"") != place.crc:
-        raise ArraysInvalid(f"{path}: {place.name} is not what was written")
+        raise ArraysInvalid(f"{place.name} is not what was written")
     return array.reshape(place.shape)
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
 def _aligned(size_bytes: int) -> int:

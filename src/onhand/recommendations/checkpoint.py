@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 NAME: Final = "recommendations.checkpoint"
 FORMAT: Final = 1
+_ARRAYS: Final = frozenset(
+    {
+        *("neighbours", "counts", "bought", "free", "name_ends", "heap"),
+        *("basket_key", "basket_begun_us", "basket_end", "basket_item"),
+    }
+)
 
 log = get_logger(__name__)
 
@@ -104,13 +110,13 @@ def load_checkpoint(path: Path, settings: Settings, *, log_identity: str) -> Lea
     """
     learnt = new_learnt(settings)
     try:
-        mapped = map_arrays(path)
-        meta = msgspec.json.decode(mapped.meta, type=CheckpointMeta)
+        mapped = map_arrays(path, CheckpointMeta, _ARRAYS)
     except FileNotFoundError:
         return learnt
-    except (ArraysInvalid, OSError, msgspec.DecodeError) as error:
+    except (ArraysInvalid, OSError) as error:
         log.warning("recommendations_begun_anew", reason=str(error))
         return learnt
+    meta = mapped.meta
     reason = _unusable(meta, learnt.pairs, log_identity)
     if reason is not None:
         log.warning("recommendations_begun_anew", reason=reason)

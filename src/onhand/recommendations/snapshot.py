@@ -25,6 +25,18 @@ if TYPE_CHECKING:
     from onhand.recommendations.ranking import Ranked
 
 NAME: Final = "recommendations.snapshot"
+_ARRAYS: Final = frozenset(
+    {
+        "neighbours",
+        "scores",
+        "bought",
+        "popular",
+        "hashes",
+        "hashed",
+        "name_ends",
+        "heap",
+    }
+)
 
 log = get_logger(__name__)
 
@@ -52,8 +64,8 @@ class Snapshot:
         Items by number, those bought most first.
     """
 
-    def __init__(self, mapped: Arrays) -> None:
-        self.meta = msgspec.json.decode(mapped.meta, type=SnapshotMeta)
+    def __init__(self, mapped: Arrays[SnapshotMeta]) -> None:
+        self.meta = mapped.meta
         self.size_bytes = mapped.size_bytes
         arrays = mapped.arrays
         self.neighbours: NDArray[np.uint32] = arrays["neighbours"]
@@ -138,7 +150,7 @@ class SnapshotFollower:
         seen = (found.st_ino, found.st_mtime_ns)
         if seen != self._seen:
             try:
-                self._snapshot = Snapshot(map_arrays(self._path))
+                self._snapshot = Snapshot(map_arrays(self._path, SnapshotMeta, _ARRAYS))
             except FileNotFoundError:
                 return self._snapshot
             except ArraysInvalid as error:

@@ -142,21 +142,26 @@ def test_going_on_from_a_checkpoint_equals_never_having_stopped(tmp_path):
     assert resumed.pairs.basket_count == whole.pairs.basket_count
 
 
-@pytest.mark.parametrize("harm", ["torn", "other log", "other half-life", "other format", "bits"])
-def test_a_checkpoint_that_cannot_be_used_is_begun_anew(tmp_path, harm):
+@pytest.mark.parametrize(
+    "harm", ["torn", "other log", "other half-life", "other format", "bits", "offset"]
+)
+def test_a_checkpoint_that_cannot_be_used_is_begun_anew(tmp_path, monkeypatch, harm):
     """Nothing is learnt from what is damaged or means something else."""
     path = tmp_path / "checkpoint"
     made = learner(sales_of([["a", "b"]]))
     learnt = type(new_learnt(settings()))(made.pairs, made.baskets, {})
-    write_checkpoint(path, learnt, {}, log_identity="log")
+    if harm == "other format":
+        monkeypatch.setattr("onhand.recommendations.checkpoint.FORMAT", 9)
+    write_checkpoint(path, learnt, {("stock.sales", 0): 17}, log_identity="log")
+    monkeypatch.undo()
     content = bytearray(path.read_bytes())
     if harm == "torn":
         path.write_bytes(content[:-64])
     if harm == "bits":
         content[content.rindex(b"ab")] ^= 1
         path.write_bytes(content)
-    if harm == "other format":
-        path.write_bytes(content.replace(b'"format":1', b'"format":9'))
+    if harm == "offset":  # Still JSON, and it would learn one sale twice.
+        path.write_bytes(content.replace(b'"stock.sales",0,17', b'"stock.sales",0,16'))
     fields = {"recommendation_half_life": _days(3)} if harm == "other half-life" else {}
     log_identity = "another" if harm == "other log" else "log"
     again = load_checkpoint(path, settings(**fields), log_identity=log_identity)

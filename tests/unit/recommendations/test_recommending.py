@@ -5,10 +5,11 @@ import pytest
 
 from onhand.model.setup import Location, Setup
 from onhand.recommendations.arrays_file import ArraysInvalid, map_arrays
+from onhand.recommendations.checkpoint import CheckpointMeta
 from onhand.recommendations.ranking import COMMONNESS, PRIOR
 from onhand.recommendations.recommender import Recommender, most_bought
 from onhand.recommendations.sellable import Sellable, Units
-from onhand.recommendations.snapshot import SnapshotFollower
+from onhand.recommendations.snapshot import SnapshotFollower, SnapshotMeta
 from tests.baskets import publish
 from tests.tables import tables
 
@@ -150,8 +151,18 @@ def test_a_damaged_snapshot_is_passed_over(tmp_path, content):
     draft.write_bytes(damaged)
     draft.replace(path)
     with pytest.raises(ArraysInvalid):
-        map_arrays(path)
+        map_arrays(path, SnapshotMeta, ["neighbours"])
     assert skus_of(recommender.recommend(["tea"], Plenty(), location="x")) == ["milk"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "arrays"), [(SnapshotMeta, ["neighbours", "novelty"]), (CheckpointMeta, [])]
+)
+def test_a_file_of_another_version_is_told_from_ours(tmp_path, meta, arrays):
+    """A whole file without an array or a field that is needed is as good as none."""
+    path = publish(tmp_path, [["tea", "milk"]])
+    with pytest.raises(ArraysInvalid):
+        map_arrays(path, meta, arrays)
 
 
 def test_sellable_is_what_is_there_and_what_ships(tables):
