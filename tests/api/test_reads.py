@@ -119,6 +119,8 @@ def test_what_nobody_knows_is_a_404_that_says_what(server, path, status, code):
     [
         ("apple?location=north&group=cold", ["/group"]),
         ("apple?detail=everything", ["/detail"]),
+        ("apple?detail=null", ["/detail"]),
+        ("apple/nearby?latitude=null&longitude=1", ["/latitude"]),
         ("apple?location=", ["/location"]),
         ("apple?location=" + "x" * 65, ["/location"]),
         ("apple?place=north&colour=red", ["/colour", "/place"]),
@@ -245,6 +247,23 @@ def test_other_paths_and_methods_are_problems_too(server, method, path, status, 
     response = server.client.request(method, path)
     problem(response, status, code)
     assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "allow"),
+    [
+        (READ + "apple", "GET, OPTIONS"),
+        (QUERY, "OPTIONS, POST"),
+        ("/v1/orders", "GET, OPTIONS, POST"),
+        ("/v1/customers/x", "DELETE, GET, OPTIONS"),
+    ],
+)
+def test_options_list_every_method_of_a_path(server, path, allow):
+    """Also of a path that several routes share; 405 lists the same."""
+    response = server.client.request("OPTIONS", path)
+    assert (response.status_code, response.headers["allow"]) == (204, allow)
+    refused = server.client.request("PATCH", path)
+    assert sorted(refused.headers["allow"].split(", ")) == allow.split(", ")
 
 
 def test_a_body_over_the_limit_is_refused(server):

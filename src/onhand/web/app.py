@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, route
 from litestar.datastructures import State
 from litestar.exceptions import (
     HTTPException,
@@ -31,6 +32,10 @@ from onhand.web import (
 from onhand.web.problem import ProblemCode, ProblemError, problem_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from litestar.handlers import HTTPRouteHandler
+
     from onhand.web.services import Services
 
 READ_ROUTES: Final = (
@@ -91,13 +96,31 @@ def build_app(services: Services, *, reads_only: bool) -> Litestar:
     """Build the framework's application on a process's services."""
     routes = READ_ROUTES if reads_only else (*READ_ROUTES, *WRITE_ROUTES)
     return Litestar(
-        route_handlers=list(routes),
+        # In this order: where a path has no OPTIONS yet, the framework adds its own.
+        route_handlers=[*_methods_told(routes), *routes],
         openapi_config=None,  # Ours is made of the same types; see onhand.web.openapi.
         exception_handlers={Exception: answer_failure},
         state=State({"services": services}),
         request_max_body_size=None,  # The front has read the body, within the limit.
         logging_config=None,
     )
+
+
+def _methods_told(routes: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    """Answer OPTIONS of every path: the framework's own answer names one handler's methods only."""
+    methods: defaultdict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
+    for handler in routes:
+        for path in handler.paths:
+            methods[path].update(handler.http_methods)
+    return [_teller(path, ", ".join(sorted(allowed))) for path, allowed in methods.items()]
+
+
+def _teller(path: str, allow: str) -> HTTPRouteHandler:
+    @route(path, http_method=["OPTIONS"], status_code=204, sync_to_thread=False)
+    def tell_methods() -> Response[None]:
+        return Response(None, status_code=204, headers={"allow": allow})
+
+    return tell_methods
 
 
 def answer_failure(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
@@ -160,7 +161,7 @@ def parse_parameters(kind: type[Parameters], query_string: str) -> Parameters:
             errors.append(FieldError(f"/{name}", "is no known parameter"))
             continue
         try:
-            known[name] = msgspec.convert(text, fields[name].type, strict=False)
+            known[name] = msgspec.convert(text, _kind_given(fields[name].type), strict=False)
         except msgspec.ValidationError as error:
             errors.append(_refused(fields[name].type, error, f"/{name}"))
     errors += [
@@ -218,9 +219,18 @@ def _refused(kind: object, error: msgspec.ValidationError, pointer: str) -> Fiel
     listed = choices_of(kind)
     if listed:
         return FieldError(pointer, f"must be {' or '.join(listed)}")
-    # A parameter is always text, and is left out rather than null.
-    rule = field_error(error, pointer).detail.replace(" or null", "").removesuffix(", got string")
+    # A parameter is always text.
+    rule = field_error(error, pointer).detail.removesuffix(", got string")
     return FieldError(pointer, rule)
+
+
+@functools.cache
+def _kind_given(kind: Any) -> Any:
+    """Return what a parameter is once it is given: left out it is None, and `null` is just text."""
+    kinds = get_args(kind)
+    if NoneType not in kinds:
+        return kind
+    return Union[tuple(each for each in kinds if each is not NoneType)]  # noqa: UP007 - of a tuple
 
 
 def choices_of(kind: object) -> list[str]:
