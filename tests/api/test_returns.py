@@ -259,6 +259,7 @@ def test_a_policy_is_put_and_decides(shop):
         ({"override_roles": ["king"]}, ["/override_roles/0"]),
     ):
         assert pointers(shop.put("/v1/return-policy", bad)) == named
+    assert pointers(shop.put("/v1/return-policy", {"version": "last"})) == ["/version"]
     assert shop.put("/v1/return-policy", {}).is_success
 
 

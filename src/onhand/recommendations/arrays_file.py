@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -38,9 +38,10 @@ class _Place(msgspec.Struct, frozen=True):
     """Where an array lies, from the end of the document on."""
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int
+    dtype: Annotated[str, msgspec.Meta(pattern=r"^[<|][a-z]\d$")]
+    """One of numpy's plain ones: it would parse any expression."""
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    offset: Annotated[int, msgspec.Meta(ge=0)]
     crc: int | None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -64,7 +64,7 @@ class CheckpointMeta(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Section(msgspec.Struct, frozen=True):
     name: str
-    length: int
+    length: Annotated[int, msgspec.Meta(ge=0)]
     crc32: int
 
 
@@ -189,7 +189,7 @@ def _read_header(file: FileIO, path: Path) -> tuple[_Header, int]:
         raise _torn(path, "the checksum of its header differs")
     try:
         header = msgspec.msgpack.decode(content, type=_Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:  # Text that is not UTF-8 is a ValueError.
         raise _torn(path, f"its header cannot be read: {error}") from error
     if header.meta.format != FORMAT:
         raise _other_format(path, str(header.meta.format))

@@ -133,9 +133,7 @@ async def put_return_policy(request: Request[Any, Any, Any]) -> ReturnPolicy:
     """
     services: Services = request.app.state.services
     body = decode_json(await request.body())
-    if isinstance(body, dict):
-        # What GET answers can be changed and put back.
-        body.pop("version", None)
+    # What GET answers, its version too, can be changed and put back.
     policy = build(ReturnPolicy, body, what="not a valid return policy")
     kept = await asyncio.to_thread(services.setup_store.put_return_policy, policy)
     await services.reload()
