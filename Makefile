@@ -4,6 +4,7 @@
 # make bench              benchmarks, timed;  make bench-smoke runs the small ones once
 # make lint               style, types and spelling
 # make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
+# make fuzz               fuzzes what reads bytes, with clang;  make fuzz-http the API: docs/testing.md
 # make ARGS="-k name" test    passes arguments on to pytest;  JOBS=0 runs tests in one process
 # make wheel              the archives that would be published, checked
 # make lock               pins the newest dependencies that pyproject.toml allows
@@ -13,10 +14,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 MODE ?= $(or $(ONHAND_BUILD),release)
-ifeq ($(filter $(MODE),release debug sanitize),)
-$(error MODE must be release, debug or sanitize, not '$(MODE)')
+ifeq ($(filter $(MODE),release debug sanitize fuzz),)
+$(error MODE must be release, debug, sanitize or fuzz, not '$(MODE)')
 endif
 export ONHAND_BUILD := $(MODE)
+ifeq ($(MODE),fuzz)
+export CC := clang
+endif
 
 # A virtual environment is kept with the Python it was made from; PYTHON=... chooses for a new one.
 RIGHT_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
@@ -48,7 +52,7 @@ else
 RUN :=
 endif
 
-.PHONY: build dev test test-slow test-all demo bench bench-smoke lint wheel format lock clean
+.PHONY: build dev test test-slow test-all demo bench bench-smoke fuzz fuzz-http lint wheel format lock clean
 
 build: $(NATIVE)
 
@@ -75,6 +79,22 @@ bench: dev
 
 bench-smoke: dev
 	$(PYTEST) benchmarks -m "not slow" $(ARGS)
+
+# ARGS: names of targets, --seconds of each (60), --merge to keep what is new.
+fuzz:
+	@command -v clang >/dev/null || { echo "no clang; on Debian install clang and libclang-rt-14-dev" >&2; exit 1; }
+	$(MAKE) MODE=fuzz fuzz-bytes
+
+# The sanitizers' library holds libFuzzer too, and comes with atheris.
+.PHONY: fuzz-bytes
+fuzz-bytes: dev
+	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+		$(BIN)/python -m tests.fuzz $(ARGS)
+
+# ARGS: --seconds (60), --seed.
+fuzz-http: dev
+	$(BIN)/python -m tests.fuzz.http_api $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check

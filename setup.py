@@ -1,6 +1,6 @@
 """The extension list and the build switches; everything else is in pyproject.toml.
 
-ONHAND_BUILD        release (default), debug or sanitize
+ONHAND_BUILD        release (default), debug, sanitize, or fuzz, which needs clang (CC=clang)
 ONHAND_SKIP_NATIVE  1: install without building the extensions
 ONHAND_EXTENSIONS   names, by commas: build only these
 ONHAND_WERROR       0: let warnings in our C pass, for compilers newer than we test with
@@ -55,6 +55,16 @@ MODES: dict[str, dict[str, Any]] = {
         "checks": CHECKS,
         "compile": [*DEBUG_FLAGS, "-fno-omit-frame-pointer", *SANITIZERS],
         "link": SANITIZERS,
+    },
+    # Sanitized, and telling libFuzzer which branches an input took. Both libraries come with
+    # atheris, so nothing is linked; see Makefile.
+    "fuzz": {
+        "checks": CHECKS,
+        "compile": [
+            *(*DEBUG_FLAGS, "-fno-omit-frame-pointer"),
+            *(*SANITIZERS, "-fsanitize=fuzzer-no-link"),
+        ],
+        "link": [],
     },
 }
 COMMON_FLAGS = ["-std=gnu17", "-D_GNU_SOURCE=1", "-fvisibility=hidden"]

@@ -1,0 +1,99 @@
+"""Fuzz the HTTP API by its own OpenAPI: ``python -m tests.fuzz.http_api --seconds 60``.
+
+A whole deployment is started and given stock whose names schemathesis draws first, so that what it
+sends often means something: orders come about, are picked, cancelled and returned.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from http import HTTPStatus
+from pathlib import Path
+
+from tests.deployments import Deployment, wait_until
+
+SKUS = ("0", "A", "apple")
+LOCATIONS = ("0", "north", "south")
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "allow_header_conformance",
+    "negative_data_rejection",
+)
+START_WAIT_S = 150
+# A body of events is answered by 202 and names the events that are refused.
+SETTINGS = """
+[[operations]]
+include-path = "/v1/events"
+checks.negative_data_rejection.enabled = false
+"""
+# A stream has no end.
+LEFT_OUT = ("/v1/availability/stream",)
+
+
+def stock(deployment):
+    """Set up places and fill them."""
+    for location in LOCATIONS:
+        place = {"name": location, "type": "store", "latitude": 52.5, "longitude": 13.4,
+                 "postal_code": "10115", "country": "DE", "groups": ["0", "online"]}  # fmt: skip
+        assert deployment.request("PUT", f"/v1/locations/{location}", place)[0] in {200, 201}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    receipts = [
+        {"type": "receipt", "id": f"{sku}-{location}", "source": "fuzz", "occurred_at": now,
+         "sku": sku, "location": location, "quantity": 1_000_000}
+        for sku in SKUS for location in LOCATIONS
+    ]  # fmt: skip
+    assert deployment.publish(*receipts) == (202, {"accepted": len(receipts), "rejected": []})
+
+
+def fuzz(deployment, *, seconds, examples, seed, scratch):
+    """Send requests for so long; answer what schemathesis says, and its exit code."""
+    (scratch / "schemathesis.toml").write_text(SETTINGS)
+    return subprocess.run(
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "run"),
+            *(f"{deployment.url}/openapi.json", "--checks", ",".join(CHECKS)),
+            *(option for path in LEFT_OUT for option in ("--exclude-path", path)),
+            *("--header", "Authorization: Bearer whoever"),  # Nobody asks: --no-auth.
+            *("--max-time", str(seconds), "--max-examples", str(examples), "--seed", str(seed)),
+            *("--request-timeout", "60", "--continue-on-failure", "--warnings", "off"),
+        ],
+        cwd=scratch, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def run(scratch, *, seconds, examples=50, seed=1):
+    """Start a deployment, fuzz it, and list what is wrong, with what the server said."""
+    deployment = Deployment(scratch, "--table-dir", str(scratch))
+    try:
+        deployment.start()
+        wait_until(lambda: deployment.get("/readyz")[0] == HTTPStatus.OK, START_WAIT_S)
+        stock(deployment)
+        found = fuzz(deployment, seconds=seconds, examples=examples, seed=seed, scratch=scratch)
+        errors = [line for line in deployment.said().splitlines() if '"level":"error"' in line]
+        alive = deployment.get("/healthz")[0] == HTTPStatus.OK
+    finally:
+        deployment.close()
+    return found, errors, alive
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.http_api", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="onhand-fuzz-", dir="/dev/shm") as scratch:
+        found, errors, alive = run(
+            Path(scratch), seconds=arguments.seconds, examples=1_000, seed=arguments.seed
+        )
+    print(found.stdout, found.stderr, *errors, sep="\n")
+    return int(found.returncode != 0 or bool(errors) or not alive)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

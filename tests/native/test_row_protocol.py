@@ -1,0 +1,53 @@
+"""The protocol of rows, checked by Spin in every interleaving that its fences leave open."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MODEL = Path(__file__).with_name("row_protocol.pml")
+
+pytestmark = pytest.mark.skipif(shutil.which("spin") is None, reason="needs Debian's spin")
+
+
+def check(folder, *definitions):
+    """Search the model's states; answer what the checker says."""
+    options = [f"-D{each}" for each in definitions]
+    subprocess.run(["spin", "-a", *options, MODEL], cwd=folder, check=True)
+    compiler = shutil.which("gcc") or "cc"
+    checker = ["-O2", "-w", "-DSAFETY", "-DMEMLIM=4096", "-o", "pan", "pan.c"]
+    subprocess.run([compiler, *checker], cwd=folder, check=True)
+    searched = subprocess.run(
+        ["./pan", "-m1000000"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    assert "error: max search depth" not in searched
+    return searched
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("movements", "reads"), [(2, 2)])
+def test_every_confirmed_read_saw_a_row_that_was(tmp_path, movements, reads):
+    """In any order of stores and loads, and wherever the writer was killed."""
+    searched = check(tmp_path, f"MOVEMENTS={movements}", f"READS={reads}")
+    assert "errors: 0" in searched, searched
+    assert "Search not completed" not in searched
+    assert int(re.search(r"(\d+) states, stored", searched)[1]) > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "without",
+    [
+        "WITHOUT_FENCE_BEFORE_STORE",
+        "WITHOUT_FENCE_BEFORE_FREE",
+        "WITHOUT_ACQUIRE_FENCE",
+        "WITHOUT_RELEASE",
+        "WITHOUT_COPY",
+        "WITH_FREE_FIRST",
+    ],
+)
+def test_nothing_of_the_protocol_can_be_left_out(tmp_path, without):
+    """The model can fail: without each of its parts a reader confirms a row that never was."""
+    assert "assertion violated" in check(tmp_path, "MOVEMENTS=3", without)
