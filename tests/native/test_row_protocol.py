@@ -27,13 +27,12 @@ def check(folder, *definitions):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("movements", "reads"), [(2, 2)])
-def test_every_confirmed_read_saw_a_row_that_was(tmp_path, movements, reads):
+def test_every_confirmed_read_saw_a_row_that_was(tmp_path):
     """In any order of stores and loads, and wherever the writer was killed."""
-    searched = check(tmp_path, f"MOVEMENTS={movements}", f"READS={reads}")
+    searched = check(tmp_path, "MOVEMENTS=2", "READS=1")
     assert "errors: 0" in searched, searched
     assert "Search not completed" not in searched
-    assert int(re.search(r"(\d+) states, stored", searched)[1]) > 10_000
+    assert int(re.search(r"(\d+) states, stored", searched)[1]) > 1_000_000
 
 
 @pytest.mark.slow
