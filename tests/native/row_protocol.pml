@@ -4,7 +4,8 @@
  * Memory is weaker than any processor that C11 is compiled to here keeps it: a store waits in the
  * writer's buffer and may be seen in any order, except after what the same place, a release or a
  * release fence puts before it. Loads between the acquire and the acquire fence come in any order.
- * A writer that is killed stops between two of its stores; what waits in the buffer is still seen.
+ * A writer that is killed is one that does nothing more: every interleaving has its ends in others'
+ * middles, so what holds at each confirmed read holds wherever the writer was killed.
  *
  * The row has one cell. A movement raises x and lowers y (two counters: a copy of the block) or
  * raises d (one counter: a store in place). Each raises x + d by one and the word's count by one.
@@ -40,7 +41,6 @@ short value_of[SLOTS];
 byte before[SLOTS];
 byte fenced;                            /* what waited at the last fence and still does */
 byte waiting;                           /* all that waits */
-bool ended;                             /* the writer is through, or dead */
 
 inline buffer(place, value, first) {
     d_step {
@@ -79,8 +79,8 @@ inline buffer(place, value, first) {
 /* Shows what waits, in any order that is left open. */
 proctype Memory() {
     byte slot, other;
-    do
-    :: atomic {
+end:do
+    :: atomic {                         /* no d_step: which of them is open */
         waiting != 0 ->
         if
         :: waits[0] && before[0] == 0 -> slot = 0
@@ -101,7 +101,6 @@ proctype Memory() {
         od;
         slot = 0; other = 0
        }
-    :: ended && waiting == 0 -> break
     od
 }
 
@@ -110,7 +109,6 @@ proctype Writer() {
     byte x, d;                          /* the writer knows its own row */
     do
     :: count == MOVEMENTS -> break
-    :: true -> break                    /* killed between movements */
     :: count < MOVEMENTS ->             /* d: cell_store */
         count++;
         d++;
@@ -118,10 +116,6 @@ proctype Writer() {
         FENCE;
 #endif
         STORE(D(block), d);
-        if
-        :: true
-        :: true -> break                /* killed: the row is as after the movement */
-        fi;
         STORE_RELEASE(WORD, WORD_OF(block, count))
     :: count < MOVEMENTS ->             /* x and y: a copy */
         count++;
@@ -145,22 +139,13 @@ proctype Writer() {
         STORE(Y(1 - block), -x);
         STORE(D(1 - block), d);
         STORE(HEADER(1 - block), WHOLE);
-        if
-        :: true
-        :: true -> break                /* killed: nobody has seen the copy */
-        fi;
         STORE_RELEASE(WORD, WORD_OF(1 - block, count));
-        if
-        :: true
-        :: true -> break                /* killed: the old block is lost until the next start */
-        fi;
 #ifndef WITH_FREE_FIRST
         FREE(block);
 #endif
         block = 1 - block
 #endif
-    od;
-    ended = true
+    od
 }
 
 #define TAKEN 15
