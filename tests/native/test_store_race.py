@@ -17,6 +17,11 @@ STORE = ROOT / "native" / "onhand" / "_native" / "store"
 HARNESS = Path(__file__).with_name("store_race.c")
 
 
+def unsanitized():
+    """Return this process's environment without the libraries of its own sanitizers."""
+    return {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
+
 def build(folder, mode, change=("", "", "")):
     """Compile the harness with the store's own sources, one of them changed."""
     name, old, new = change
@@ -38,14 +43,14 @@ def build(folder, mode, change=("", "", "")):
             *("-o", str(program), str(HARNESS), *sources),
         ],
         check=True,
+        env=unsanitized(),
     )
     return program
 
 
 def run(program, milliseconds, readers=2):
     table = program.with_name("race.table")
-    # A run of the tests under other sanitizers must not lend this program their libraries.
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    environment = unsanitized()
     environment |= {"TSAN_OPTIONS": "halt_on_error=1:exitcode=66", "ASAN_OPTIONS": ""}
     try:
         return subprocess.run(
