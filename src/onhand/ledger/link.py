@@ -17,6 +17,7 @@ from sqlalchemy import exc
 from onhand.errors import CommitFailed, CommitUnknown
 from onhand.ledger.deadline import Deadline
 from onhand.ledger.engine import unavailable
+from onhand.ledger.fold import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from onhand.ledger.engine import Ledger
 
 WAL_PAGES: Final = 4_000
-"""Pages after which a commit moves the write-ahead log into the file: fewer pauses than SQLite's
-default of 1,000, and 16 MiB at most to recover."""
+"""Pages after which a commit moves what is left of the write-ahead log into the file; a thread has
+moved the most of it by then. About 16 MiB to recover."""
 CACHE_KIB: Final = 64 << 10
 """SQLite's memory for pages of the writer; answers are looked up all over their index."""
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -124,6 +125,8 @@ class SqliteLink:
         # gives the interpreter lock away three times, what it begins and commits by itself once,
         # and beside a busy event loop the lock may take half a millisecond to come back.
         connection.isolation_level = "IMMEDIATE"
+        self._parameter_count = 0
+        self._folder = Folder(place)
 
     def select(self, statement: Statement) -> Rows:
         """Read outside of any transaction."""
@@ -133,9 +136,11 @@ class SqliteLink:
         """Begin a transaction and run all of it; answer what ``fence`` returned."""
         execute = self._connection.execute
         returned = execute(*fence).fetchall()
+        self._parameter_count = 0
         if returned:
             for text, parameters in statements:
                 execute(text, parameters)
+                self._parameter_count += len(parameters)
         return returned
 
     def commit(self) -> None:
@@ -154,6 +159,7 @@ class SqliteLink:
             self.is_broken = True
             worded = unavailable(self._place, error)
             raise CommitUnknown(worded.what, worded.advice) from error
+        self._folder.note_commit(self._parameter_count)
 
     def rollback(self) -> None:
         """Undo the transaction, if there is one."""
@@ -164,6 +170,7 @@ class SqliteLink:
 
     def close(self) -> None:
         """Close it."""
+        self._folder.close()
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
