@@ -9,13 +9,11 @@ judges less (no time, no horizons, no printable characters).
 import hashlib
 import time
 
-import confluent_kafka
 import msgspec
 import numpy as np
 import pytest
 
 from benchmarks.figures import state
-from onhand._native.decode import MessageColumns
 from onhand.ingest.decode import Window, decode_batch
 from onhand.log.base import RawBatch
 from onhand.model.events import AnyEvent
@@ -94,31 +92,3 @@ def bench_decode_100_lines(benchmark, event_count):
     assert len(batch.lines) == event_count * 100
     print("\nresult", hashlib.sha256(batch.lines.tobytes()).hexdigest()[:16])
     report(benchmark, "decode_100_lines", event_count * 100, values)
-
-
-@pytest.mark.parametrize("message_count", [100, 1_000])
-def bench_unpack_messages(benchmark, message_count):
-    """Messages of librdkafka to columns, beside a loop that asks each for key and value."""
-    messages = [
-        confluent_kafka.Message(
-            topic="stock.sales",
-            partition=number % 2,
-            offset=number,
-            key=b"store-042",
-            value=make_value(number, 1),
-            headers=None,
-            error=None,
-            timestamp=(confluent_kafka.TIMESTAMP_LOG_APPEND_TIME, APPEND_US // 1000),
-        )
-        for number in range(message_count)
-    ]
-    indexes = {("stock.sales", 0): 0, ("stock.sales", 1): 1}
-
-    def unpack() -> int:
-        columns = MessageColumns(indexes)
-        columns.add(messages)
-        return len(columns.finish()[0])
-
-    assert benchmark(unpack) == message_count
-    if benchmark.stats is not None:
-        state(benchmark, "unpack_messages", message_count / benchmark.stats.stats.min)

@@ -265,7 +265,6 @@ FIGURES: dict[str, Figure] = {
     ),
     "decode": Figure(what="Decoding and judging, one JSON event a message", unit=_EVENTS),
     "decode_100_lines": Figure(what="Decoding and judging, 100 lines a message", unit="lines/s"),
-    "unpack_messages": Figure(what="Messages of librdkafka to columns", unit="messages/s"),
     "log_append_embedded_1": Figure(
         what="Embedded log: appends on disk, one caller, 1 record each", unit="records/s"
     ),

@@ -1,14 +1,11 @@
 """A poll of the log becomes a batch."""
 
 import base64
-from types import SimpleNamespace
 
-import confluent_kafka
 import msgspec
-import numpy as np
 import pytest
 
-from onhand._native.decode import Decoder, MessageColumns
+from onhand._native.decode import Decoder
 from onhand.ingest.decode import Window, decode_batch
 from onhand.model.batch import EVENT, LINE, TYPE_NUMBERS
 from onhand.model.codes import RejectCode
@@ -311,79 +308,3 @@ def test_columns_of_different_lengths_are_refused():
         Decoder([b"{}"] * 2, None, raw.offsets, raw.append_us, raw.partitions, (), (0,) * 5)
     with pytest.raises(TypeError, match="bytes"):
         Decoder(["{}"], None, raw.offsets, raw.append_us, raw.partitions, (), (0,) * 5)
-
-
-def message(offset=1, *, value=b"v", partition=0, headers=None, error=None, timestamp=(2, 1500)):
-    """Make a message as librdkafka's consumer hands it over."""
-    return confluent_kafka.Message(
-        topic="stock.sales", partition=partition, offset=offset, key=b"k", value=value,
-        headers=headers, error=error, timestamp=timestamp,
-    )  # fmt: skip
-
-
-def unpack(indexes, *chunks):
-    """Take chunks of messages apart; return the columns by name."""
-    columns = MessageColumns(indexes)
-    errors = [error for chunk in chunks for error in columns.add(chunk)]
-    values, offsets, append_us, partitions, headers, keys = columns.finish()
-    assert len(values) == len(keys) == columns.count
-    assert sum(map(len, values)) == columns.value_bytes
-    return SimpleNamespace(
-        values=values, offsets=offsets, append_us=append_us, partitions=partitions,
-        headers=headers, keys=keys, errors=errors, lasts=columns.lasts,
-    )  # fmt: skip
-
-
-def test_messages_come_apart_into_columns():
-    """Values, keys, offsets, append times in microseconds and indexes, headers only if any."""
-    indexes = {("stock.sales", 0): 7, ("stock.sales", 1): 3}
-    messages = [message(1), message(2, partition=1, value=None), message(9, timestamp=(0, 0))]
-    found = unpack(indexes, messages)
-    assert found.values == [b"v", b"", b"v"]
-    assert found.keys == [b"k"] * 3
-    assert found.offsets.tolist() == [1, 2, 9]
-    assert found.append_us.tolist() == [1_500_000, 1_500_000, 0]
-    assert (found.partitions.dtype, found.partitions.tolist()) == (np.uint16, [7, 3, 7])
-    assert (found.headers, found.errors) == (None, [])
-    assert found.lasts == {7: (9, 0), 3: (2, 1_500_000)}
-
-
-def test_messages_of_many_chunks_are_one_poll():
-    """Columns grow with what comes, headers of a later chunk line up with their values."""
-    chunks = [[message(chunk * 300 + n) for n in range(300)] for chunk in range(9)]
-    late = message(2_700, partition=1, headers=[("a", b"1")])
-    found = unpack({("stock.sales", 0): 0, ("stock.sales", 1): 1}, *chunks, [], [late])
-    assert found.offsets.tolist() == list(range(2_701))
-    assert found.append_us.tolist() == [1_500_000] * 2_701
-    assert found.partitions.tolist() == [0] * 2_700 + [1]
-    assert found.headers == [None] * 2_700 + [(("a", b"1"),)]
-    assert found.lasts == {0: (2_699, 1_500_000), 1: (2_700, 1_500_000)}
-
-
-def test_messages_with_errors_and_headers_keep_their_places():
-    """An error leaves the columns, headers line up with their values, a null header is empty."""
-    failed = message(error=confluent_kafka.KafkaError(confluent_kafka.KafkaError._PARTITION_EOF))
-    messages = [message(1), failed, message(2, headers=[("a", b"1"), ("b", None)]), message(3)]
-    found = unpack({("stock.sales", 0): 0}, messages)
-    assert found.offsets.tolist() == [1, 2, 3]
-    assert found.headers == [None, (("a", b"1"), ("b", b"")), None]
-    assert found.errors == [failed]
-    nothing = unpack({}, [])
-    assert (nothing.values, nothing.offsets.tolist(), nothing.lasts) == ([], [], {})
-
-
-def test_messages_of_a_strange_partition_or_type_are_refused():
-    """The index of a partition is never guessed."""
-    with pytest.raises(KeyError):
-        unpack({("stock.sales", 0): 0}, [message(partition=9)])
-    with pytest.raises(TypeError, match="one type"):
-        unpack({("stock.sales", 0): 0}, [message(), object()])
-
-
-def test_any_object_with_the_methods_of_a_message_is_unpacked():
-    """Methods that are no C functions are called by name."""
-    told = {"error": None, "value": b"x", "offset": 5, "partition": 5, "topic": "t",
-            "timestamp": (1, 2), "headers": None, "key": None}  # fmt: skip
-    methods = {name: lambda _, answer=answer: answer for name, answer in told.items()}
-    strange = type("Strange", (), methods)()
-    assert unpack({("t", 5): 1}, [strange]).offsets.tolist() == [5]

@@ -4,9 +4,8 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject, PyTypeObject, Py_TYPE
+from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -74,17 +73,7 @@ cdef extern from "decode/decode.h" nogil:
     bint oh_decode_plain(oh_columns_t *, const uint8_t *, size_t, const oh_origin_t *)
     size_t oh_line_bound(size_t)
 
-cdef extern from "decode/messages.h":
-    ctypedef struct oh_method_t:
-        pass
-
-    void oh_method_clear(oh_method_t *)
-    int oh_method_bind(oh_method_t *, PyTypeObject *, object) except -1
-    object oh_method_call(const oh_method_t *, PyObject *)
-
 cdef enum:
-    PARTITION_MAX = 65536
-    MESSAGES_MIN = 1024
     # What one value may add to the heap: no more than itself, and no more than its strings.
     HEAP_VALUE_BYTES_MAX = 1000 * 256 + 4096
 
@@ -312,163 +301,3 @@ cdef class Decoder:
         lines = column_copy(self.columns.lines, self.columns.line_count, _LINE)
         heap = PyBytes_FromStringAndSize(<const char *>self.columns.heap, self.columns.heap_bytes)
         return events, lines, heap, self.next_offsets, self.columns.unknown_fields
-
-
-cdef struct methods_t:
-    oh_method_t error
-    oh_method_t value
-    oh_method_t offset
-    oh_method_t timestamp
-    oh_method_t topic
-    oh_method_t partition
-    oh_method_t headers
-    oh_method_t key
-
-
-cdef tuple frozen_headers(list headers):
-    """Kafka's headers as the log's records have them: no value is an empty one."""
-    return tuple([(name, b"" if value is None else value) for name, value in headers])
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class MessageColumns:
-    """Messages of ``confluent_kafka`` on their way into the columns of one poll.
-
-    Messages are taken apart as they come and let go by the caller: they are objects that Python's
-    collector follows.
-    """
-
-    cdef readonly Py_ssize_t count
-    cdef readonly int64_t value_bytes
-    cdef readonly dict lasts  # partition index -> offset and append time of its last record
-    cdef dict indexes
-    cdef PyTypeObject *type  # of all messages; the bound methods keep it alive
-    cdef methods_t methods
-    cdef list values
-    cdef list keys
-    cdef list headers  # None until a record has any
-    cdef object offsets
-    cdef object append_us
-    cdef object partitions
-    cdef int64_t[::1] offset_column
-    cdef int64_t[::1] append_column
-    cdef uint16_t[::1] partition_column
-
-    def __cinit__(self, dict indexes not None):
-        self.indexes = indexes
-        self.type = NULL
-        self.values = []
-        self.keys = []
-        self.lasts = {}
-        self.reserve(MESSAGES_MIN)
-
-    def __dealloc__(self):
-        oh_method_clear(&self.methods.error)
-        oh_method_clear(&self.methods.value)
-        oh_method_clear(&self.methods.offset)
-        oh_method_clear(&self.methods.timestamp)
-        oh_method_clear(&self.methods.topic)
-        oh_method_clear(&self.methods.partition)
-        oh_method_clear(&self.methods.headers)
-        oh_method_clear(&self.methods.key)
-
-    cdef int bind(self, PyTypeObject *kind) except -1:
-        """Look the methods of the messages' type up, once a poll."""
-        self.type = kind
-        oh_method_bind(&self.methods.error, kind, "error")
-        oh_method_bind(&self.methods.value, kind, "value")
-        oh_method_bind(&self.methods.offset, kind, "offset")
-        oh_method_bind(&self.methods.timestamp, kind, "timestamp")
-        oh_method_bind(&self.methods.topic, kind, "topic")
-        oh_method_bind(&self.methods.partition, kind, "partition")
-        oh_method_bind(&self.methods.headers, kind, "headers")
-        oh_method_bind(&self.methods.key, kind, "key")
-        return 0
-
-    cdef int reserve(self, Py_ssize_t count) except -1:
-        """Make room in the columns for so many messages."""
-        cdef Py_ssize_t room = 0 if self.offsets is None else self.offset_column.shape[0]
-        if count <= room:
-            return 0
-        room = max(count, 2 * room)
-        offsets = np.empty(room, np.int64)
-        append_us = np.empty(room, np.int64)
-        partitions = np.empty(room, np.uint16)
-        if self.count:
-            offsets[: self.count] = self.offsets[: self.count]
-            append_us[: self.count] = self.append_us[: self.count]
-            partitions[: self.count] = self.partitions[: self.count]
-        self.offsets = offsets
-        self.append_us = append_us
-        self.partitions = partitions
-        self.offset_column = offsets
-        self.append_column = append_us
-        self.partition_column = partitions
-        return 0
-
-    def add(self, list messages not None):
-        cdef Py_ssize_t index
-        cdef Py_ssize_t kept = self.count
-        cdef list errors = []
-        cdef methods_t *methods = &self.methods
-        cdef PyObject *message
-        cdef object topic = None
-        cdef object known_topic = None
-        cdef int64_t partition
-        cdef int64_t known_partition = -1
-        cdef uint16_t partition_index = 0
-        self.reserve(kept + len(messages))
-        for index in range(len(messages)):
-            message = PyList_GET_ITEM(messages, index)
-            if Py_TYPE(<object>message) != self.type:
-                if self.type != NULL:
-                    raise TypeError("Condition failed: the messages of a poll are of one type")
-                self.bind(Py_TYPE(<object>message))
-            if oh_method_call(&methods.error, message) is not None:
-                errors.append(<object>message)
-                continue
-            topic = oh_method_call(&methods.topic, message)
-            partition = oh_method_call(&methods.partition, message)
-            if partition != known_partition or topic != known_topic:
-                if known_topic is not None:
-                    self.note_last(partition_index, kept)
-                partition_index = self.indexes[topic, partition]
-                known_topic, known_partition = topic, partition
-            self.partition_column[kept] = partition_index
-            self.offset_column[kept] = oh_method_call(&methods.offset, message)
-            kind, milliseconds = oh_method_call(&methods.timestamp, message)
-            self.append_column[kept] = <int64_t>milliseconds * 1000 if kind else 0
-            value = oh_method_call(&methods.value, message)
-            if value is None:
-                value = b""
-            self.values.append(value)
-            self.value_bytes += len(value)
-            self.keys.append(oh_method_call(&methods.key, message))
-            found = oh_method_call(&methods.headers, message)
-            if found is not None and found:
-                if self.headers is None:
-                    self.headers = [None] * kept
-                self.headers.append(frozen_headers(found))
-            elif self.headers is not None:
-                self.headers.append(None)
-            kept += 1
-        if known_topic is not None:
-            self.note_last(partition_index, kept)
-        self.count = kept
-        return errors
-
-    cdef int note_last(self, uint16_t partition, Py_ssize_t end) except -1:
-        self.lasts[partition] = (self.offset_column[end - 1], self.append_column[end - 1])
-        return 0
-
-    def finish(self):
-        cdef Py_ssize_t kept = self.count
-        return (
-            self.values,
-            self.offsets[:kept],
-            self.append_us[:kept],
-            self.partitions[:kept],
-            self.headers,
-            self.keys,
-        )

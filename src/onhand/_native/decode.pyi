@@ -7,62 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 @final
-class MessageColumns:
-    """Messages of ``confluent_kafka`` on their way into the columns of one poll.
-
-    Parameters
-    ----------
-    indexes
-        Partition index by (topic, partition).
-    """
-
-    def __new__(cls, indexes: dict[tuple[str, int], int]) -> Self: ...
-    @property
-    def count(self) -> int:
-        """Records so far."""
-
-    @property
-    def value_bytes(self) -> int:
-        """Bytes of their values."""
-
-    @property
-    def lasts(self) -> dict[int, tuple[int, int]]:
-        """Offset and append time of the last record of each partition, by its index."""
-
-    def add(self, messages: list[Any]) -> list[Any]:
-        """Take apart what ``Consumer.consume`` returned; return the messages that carry an error.
-
-        Raises
-        ------
-        KeyError
-            A message of a partition that ``indexes`` does not know.
-        """
-
-    def finish(
-        self,
-    ) -> tuple[
-        list[bytes],
-        NDArray[np.int64],
-        NDArray[np.int64],
-        NDArray[np.uint16],
-        list[tuple[tuple[str, bytes], ...] | None] | None,
-        list[bytes | None],
-    ]:
-        """Return the columns: one element a record, those with an error left out.
-
-        Returns
-        -------
-        values
-            ``b""`` for a tombstone.
-        offsets, append_us, partitions
-            ``append_us`` is the record's timestamp in microseconds, 0 when it has none.
-        headers
-            None when no record has any.
-        keys
-            None for a record without.
-        """
-
-@final
 class Decoder:
     """One poll on its way into columns: native where it is sure, stopping where it is not."""
 

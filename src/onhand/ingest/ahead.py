@@ -6,8 +6,8 @@
                            ╲       ╲
     worker                  judge, apply ── judge, apply
 
-Native decoding and applying release the interpreter lock, so most of their time is hidden behind
-the poll, which takes longer.
+Polling, decoding and applying are native and release the interpreter lock for most of their time,
+so on two cores the one is hidden behind the others.
 """
 
 from __future__ import annotations

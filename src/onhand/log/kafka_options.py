@@ -30,6 +30,14 @@ RESERVED: Final = frozenset(
 """What correctness rests on, or what a setting of onhand's own says."""
 
 _log = logging.getLogger("onhand.kafka")
+_LEVELS: Final = (
+    *[logging.CRITICAL] * 3,
+    logging.ERROR,
+    logging.WARNING,
+    *[logging.INFO] * 2,
+    logging.DEBUG,
+)
+"""The levels of syslog, which librdkafka uses."""
 
 _DENIED: Final = frozenset(
     {
@@ -135,12 +143,22 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
             "enable.partition.eof": True,
         }
 
+    def native_consumer(self) -> dict[str, str]:
+        """Return the options of a consumer as librdkafka itself takes them: text."""
+        told = {name: value for name, value in self.consumer().items() if value is not _log}
+        return {name: _as_text(value) for name, value in told.items()}
+
     def unavailable(self, what: str) -> LogUnavailable:
         """Return the error for a Kafka that does not answer."""
         return LogUnavailable(
             f"Kafka at {self.brokers} {what}",
             "Check that the brokers run, that --kafka names them, and kafka_options for security",
         )
+
+
+def log_line(level: int, facility: str, text: str) -> None:
+    """Hand a line of librdkafka's log on."""
+    _log.log(_LEVELS[level], "%s %s", facility, text)
 
 
 def translate(error: KafkaError, options: KafkaOptions, topic: str = "") -> OnhandError:
@@ -185,3 +203,7 @@ def is_passing(error: KafkaException) -> bool:
     """Tell whether asking again may help: leaders move, and connections are made anew."""
     cause = error.args[0] if error.args else None
     return isinstance(cause, KafkaError) and cause.code() in _PASSING
+
+
+def _as_text(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

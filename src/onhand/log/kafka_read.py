@@ -1,27 +1,29 @@
-"""Reading Kafka: one consumer over hand-assigned partitions, a list of messages per poll."""
+"""Reading Kafka: one consumer over hand-assigned partitions, columns of records per poll.
+
+The consumer is a native one of ours over the library that confluent-kafka brings along: an object
+for each message, made by the thread that polls, cost as much as all the rest of ingest.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 
-from onhand._native.decode import MessageColumns
+from onhand._native.kafka import Columns, NativeConsumer
 from onhand.errors import OffsetOutOfRange
 from onhand.log.base import RawBatch, Record, TopicPartition, empty_batch, partition_name
-from onhand.log.kafka_ends import EndWatch, PartitionProgress, fetched_end
-from onhand.log.kafka_options import KafkaOptions, from_exception, translate
+from onhand.log.kafka_ends import EndWatch, PartitionProgress
+from onhand.log.kafka_options import KafkaOptions, from_exception, log_line, translate
 
 WAIT_S: Final = 0.05
 """The longest wait for a message at once, so that ends are asked for while a poll waits."""
-
-CHUNK_RECORD_COUNT: Final = 200
-"""Asked of the client at once: fewer than the objects after which Python's collector runs."""
 
 BATCH_BYTES_MAX: Final = 16 << 20
 
@@ -53,15 +55,14 @@ class KafkaReader:
         self._error: str | None = None
         self._held: set[int] = set()
         prefix = options.topic_prefix
-        self._indexes = {(prefix + topic, n): i for (topic, n), i in indexes.items()}
+        self._indexes = {(prefix + topic, n): indexes[topic, n] for topic, n in start}
         self._names = {indexes[partition]: partition for partition in start}
         self._progress = {indexes[p]: PartitionProgress(offset) for p, offset in start.items()}
-        assigned = [KafkaPartition(prefix + p[0], p[1], start[p]) for p in start]
-        self._assigned = assigned
-        self._watch = EndWatch(admin, assigned, options, now_us)
+        watched = [KafkaPartition(*place) for place in self._indexes]
+        self._watch = EndWatch(admin, watched, options, now_us)
         try:
-            self._consumer = Consumer(options.consumer())
-            self._consumer.assign(assigned)
+            self._consumer = NativeConsumer(options.native_consumer(), self._indexes)
+            self._consumer.assign([(prefix + t, n, offset) for (t, n), offset in start.items()])
         except KafkaException as error:
             raise from_exception(error, options) from error
 
@@ -70,13 +71,11 @@ class KafkaReader:
         deadline = time.monotonic() + timeout_s
         while True:
             self._watch_ends()
-            columns = self._take(record_count_max, 0.0)
-            left_s = deadline - time.monotonic()
-            if not columns.count and left_s > 0:
-                columns = self._take(record_count_max, min(WAIT_S, left_s))
-            if columns.count:
+            wait_s = max(0.0, min(WAIT_S, deadline - time.monotonic()))
+            columns = self._take(record_count_max, wait_s)
+            if len(columns):
                 return self._batch(columns)
-            if left_s <= 0:
+            if time.monotonic() >= deadline:
                 return empty_batch()
 
     def progress_us(self) -> int:
@@ -100,100 +99,84 @@ class KafkaReader:
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets to the group, in the background: tools show lag by them."""
         prefix = self._options.topic_prefix
-        told = [KafkaPartition(prefix + t, n, offset) for (t, n), offset in offsets.items()]
+        told = [(prefix + t, n, offset) for (t, n), offset in offsets.items()]
         if told:
             # Who may read the topics may still lack the right to the group; nothing rests on it.
             with contextlib.suppress(KafkaException):
-                self._consumer.commit(offsets=told, asynchronous=True)
+                self._consumer.commit(told)
 
     def close(self) -> None:
         """Leave Kafka."""
         self._consumer.close()
 
-    def _take(self, record_count_max: int, wait_s: float) -> MessageColumns:
-        """Take what the client has fetched, waiting only for a first message.
-
-        Messages are let go as soon as they are taken apart: they are objects that Python's
-        collector follows, and kept in thousands they made it run so often that reading took twice
-        as long.
-        """
-        columns = MessageColumns(self._indexes)
-        errors: list[Message] = []
-        # Asked for many, the client waits for as many; asked for one, it returns with the first.
-        wanted = 1 if wait_s else min(CHUNK_RECORD_COUNT, record_count_max)
-        while wanted and (messages := self._consumer.consume(wanted, wait_s)):
-            errors += columns.add(messages)
-            if len(messages) < wanted or columns.value_bytes >= BATCH_BYTES_MAX:
-                break
-            wanted, wait_s = min(CHUNK_RECORD_COUNT, record_count_max - columns.count), 0.0
+    def _take(self, record_count_max: int, wait_s: float) -> Columns:
+        """Take what the client has fetched, waiting only for a first message."""
+        columns = self._consumer.take(record_count_max, BATCH_BYTES_MAX, math.ceil(wait_s * 1_000))
         for index, (offset, append_us) in columns.lasts.items():
             self._progress[index].hand_out(offset + 1, append_us)
-        if columns.count:
+        if len(columns):
             self._error = None
         # After the records: an end of partition speaks of the offset after them.
-        for message in errors:
-            self._note(message)
+        for failure in columns.errors:
+            self._note(*failure)
         return columns
 
-    def _batch(self, columns: MessageColumns) -> RawBatch:
-        values, offsets, append_us, partitions, headers, keys = columns.finish()
-
+    def _batch(self, columns: Columns) -> RawBatch:
         def whole(index: int) -> Record:
-            topic, number = self._names[int(partitions[index])]
+            topic, number = self._names[int(columns.partitions[index])]
+            headers = columns.headers[index] if columns.headers is not None else None
             return Record(
                 topic=topic,
                 partition=number,
-                offset=int(offsets[index]),
-                append_us=int(append_us[index]),
-                key=keys[index],
-                value=values[index],
-                headers=headers[index] or () if headers is not None else (),
+                offset=int(columns.offsets[index]),
+                append_us=int(columns.append_us[index]),
+                key=columns.key(index),
+                value=columns.values[index],
+                headers=headers or (),
             )
 
         return RawBatch(
-            values=values,
-            offsets=offsets,
-            append_us=append_us,
-            partitions=partitions,
-            headers=headers,
+            values=columns.values,
+            offsets=columns.offsets,
+            append_us=columns.append_us,
+            partitions=columns.partitions,
+            headers=columns.headers,
             whole=whole,
         )
 
-    def _note(self, message: Message) -> None:
+    def _note(self, topic: str | None, number: int, offset: int, code: int, text: str) -> None:
         """Take notice of what the consumer reports between messages."""
-        error = message.error()
-        topic, number = message.topic(), message.partition()
-        if error is None or topic is None or number is None:
-            self._error = str(error)
+        if topic is None:
+            self._error = text
             return
         partition = (topic.removeprefix(self._options.topic_prefix), number)
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
             # Offsets of aborted records and of transactions' ends are never handed out.
-            self._progress[self._indexes[topic, number]].pass_to(message.offset() or 0)
-        elif error.code() in _RETENTION:
+            self._progress[self._indexes[topic, number]].pass_to(offset)
+        elif code in _RETENTION:
             raise OffsetOutOfRange(
                 f"Kafka no longer has the next record of {partition_name(partition)} "
-                f"({error.str()}): retention has dropped records that were not read",
+                f"({text}): retention has dropped records that were not read",
                 "Start from an archived checkpoint that covers them, or count every location "
                 "anew; then lengthen the topic's retention.ms",
             )
-        elif error.code() in _FATAL:
-            raise translate(error, self._options, partition[0])
+        elif code in _FATAL:
+            raise translate(KafkaError(code, text), self._options, partition[0])
         else:
-            self._error = error.str()
+            self._error = text
 
     def _watch_ends(self) -> None:
         answer = self._watch.turn()
         if answer is None:
             return
         at_us, ends = answer
-        for partition in self._assigned:
-            key = (partition.topic, partition.partition)
-            fetched = fetched_end(self._consumer, partition)
+        for place, index in self._indexes.items():
+            fetched = self._consumer.fetched_end(*place)
             # Before the first fetch nobody vouches for the answer.
             if fetched >= 0:
-                self._progress[self._indexes[key]].mark(at_us, max(ends[key], fetched))
+                self._progress[index].mark(at_us, max(ends[place], fetched))
         self._hold_back()
+        self._log()
 
     def _hold_back(self) -> None:
         """Let partitions that are far ahead in time wait for the slowest, while catching up.
@@ -203,15 +186,19 @@ class KafkaReader:
         """
         known = [part.read_us for part in self._progress.values() if part.read_us]
         slowest_us = min(known, default=0)
-        for partition in self._assigned:
-            index = self._indexes[partition.topic, partition.partition]
+        for place, index in self._indexes.items():
             ahead_us = self._progress[index].read_us - slowest_us
             if index in self._held and ahead_us < AHEAD_US_MAX // 2:
                 self._held.remove(index)
-                self._consumer.resume([partition])
+                self._consumer.resume(*place)
             elif index not in self._held and ahead_us > AHEAD_US_MAX:
                 self._held.add(index)
-                self._consumer.pause([partition])
+                self._consumer.pause(*place)
+
+    def _log(self) -> None:
+        """Hand on what the client wrote to its log."""
+        for line in self._consumer.logged():
+            log_line(*line)
 
 
 def to_record(message: Any, topic_prefix: str) -> Record:

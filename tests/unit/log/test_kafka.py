@@ -286,7 +286,7 @@ def test_reader_is_told_what_retention_dropped(kafka_log):
         assert time.monotonic() < deadline
     with pytest.raises(OffsetOutOfRange, match="dropped 2 records"):
         log.reader({LEDGER_0: 6})
-    reader._consumer.assign([TopicPartition(topic, 0, 6)])
+    reader._consumer.assign([(topic, 0, 6)])
     with pytest.raises(OffsetOutOfRange, match=r"no longer has the next record of stock\.ledger"):
         wait_until(lambda: False, reader)
     reader.close()
