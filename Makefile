@@ -2,6 +2,7 @@
 # make test               everything that is not slow;  make test-all adds the slow tests
 # make demo               a retailer's year of sales replayed, with the store front on it
 # make bench              benchmarks, timed;  make bench-smoke runs the small ones once
+# make soak               an hour's mixed load, checked and judged; ARGS="--minutes 5" for less
 # make lint               style, types and spelling
 # make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
 # make fuzz               fuzzes what reads bytes, with clang;  make fuzz-http the API: docs/testing.md
@@ -52,7 +53,7 @@ else
 RUN :=
 endif
 
-.PHONY: build dev test test-slow test-all demo bench bench-smoke fuzz fuzz-http lint wheel format lock clean
+.PHONY: build dev test test-slow test-all demo bench bench-smoke soak fuzz fuzz-http lint wheel format lock clean
 
 build: $(NATIVE)
 
@@ -79,6 +80,9 @@ bench: dev
 
 bench-smoke: dev
 	$(PYTEST) benchmarks -m "not slow" $(ARGS)
+
+soak: dev
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 # ARGS: names of targets, --seconds of each (60), --merge to keep what is new.
 fuzz:
