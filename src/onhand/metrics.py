@@ -163,6 +163,11 @@ _METRICS: Final = (
         "Commands of the order layer: done, repeated, or the code of their refusal.",
         ("command", "outcome"),
     ),
+    Metric(
+        "onhand_order_writer_fenced",
+        "gauge",
+        "1 in a process whose place another order writer has taken.",
+    ),
     Metric("onhand_reservations_open", "gauge", "Holds and orders that are open.", ("kind",)),
     Metric(
         "onhand_reservations_expired_total",

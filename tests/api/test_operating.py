@@ -97,6 +97,7 @@ def test_a_writer_that_is_silent_is_a_warning(server):
 
 def test_metrics_are_what_prometheus_reads(server):
     """Every name of the registry is there with its kind, and so are the tables' gauges."""
+    wait_until(lambda: server.get("/readyz").status_code == 200)
     server.get("/v1/availability/apple")
     found = families(server)
     for metric in REGISTRY.values():
@@ -105,6 +106,22 @@ def test_metrics_are_what_prometheus_reads(server):
     for name in TABLE_GAUGES:
         assert found[name].type == "gauge"
     assert found["onhand_build_info"].samples[0].labels["version"]
+
+
+def test_the_order_writers_heartbeat_is_told(server, tmp_path):
+    """Its silence is seconds while it decides, and there is no number where none takes orders."""
+    name = "onhand_order_writer_heartbeat_seconds"
+    wait_until(lambda: server.get("/readyz").status_code == 200)
+    assert wait_until(lambda: families(server)[name].samples[0].value < 5)
+    storefront = Server(tmp_path, command="storefront")
+    storefront.kit.add("apple", "north", on_hand=5)
+    storefront.publish()
+    storefront.start()
+    try:
+        assert name not in families(storefront)
+        assert "onhand_table_cells" in families(storefront)
+    finally:
+        storefront.close()
 
 
 def test_requests_are_counted_by_route_and_status(server):

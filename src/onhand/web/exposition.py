@@ -28,6 +28,7 @@ TABLE_GAUGES: Final = {
     "onhand_ingest_lag_events": "Records in the log that are not applied yet, about.",
     "onhand_ingest_lag_seconds": "How long ago the append time was up to which all is applied.",
     "onhand_ingest_heartbeat_seconds": "How long ago a writer last said that it lives.",
+    "onhand_order_writer_heartbeat_seconds": "How long ago the order writer last spoke.",
     "onhand_table_skus": "SKUs that the tables know.",
     "onhand_table_locations": "Locations that the tables know.",
     "onhand_table_cells": "Cells in the tables.",

@@ -162,7 +162,8 @@ class ReadSide:
         def fullest(part: str, whole: str) -> float:
             return max(shard[part] / max(1, shard[whole]) for shard in shards)
 
-        return {
+        demand = tables.demand()
+        gauges = {
             "onhand_ingest_lag_events": progress.lag_events,
             "onhand_ingest_lag_seconds": max(0, now_us - progress.as_of_us) / 1e6,
             "onhand_ingest_heartbeat_seconds": max(0, now_us - progress.heartbeat_us) / 1e6,
@@ -176,6 +177,10 @@ class ReadSide:
             "onhand_table_history_movements": total("history"),
             "onhand_table_history_fill_ratio": fullest("history", "history_max"),
         }
+        if demand is not None and demand.heartbeat_us:
+            silent_us = max(0, now_us - demand.heartbeat_us)
+            gauges["onhand_order_writer_heartbeat_seconds"] = silent_us / 1e6
+        return gauges
 
     # -- set-up --------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ class WriterMetrics:
         self._returns_open = page.gauge("onhand_returns_open")
         self._in_flight = page.gauge("onhand_handovers_in_flight")
         self._supply_age = page.gauge("onhand_supply_age_seconds")
+        self._fenced = page.gauge("onhand_order_writer_fenced")
         self._shortfall_cells = page.gauge("onhand_shortfall_cells")
         self._shortfall_units = page.gauge("onhand_shortfall_units")
         self._pending = {
@@ -119,6 +120,10 @@ class WriterMetrics:
         self._supply_age.set(supply.age_us / 1e6)
         for topic, count in outbox.pending().items():
             self._pending[topic].set(count)
+
+    def note_fenced(self) -> None:
+        """Note that another writer has taken over, until this process ends."""
+        self._fenced.set(1)
 
     def count_expired(self, expired: Expired) -> None:
         """Count holds, pickups and returns whose time was over."""

@@ -193,6 +193,7 @@ class OrderWriter:
         except WriterFenced as error:
             reason = failed(error.code, str(error))
             self._waits_for = str(error)
+            self._metrics.note_fenced()
             log.error("writer_fenced", error=str(error))  # noqa: TRY400 - it says what to do
         except OnhandError as error:
             reason = failed("writer_unavailable", str(error))

@@ -249,6 +249,8 @@ def test_the_older_of_two_writers_stops_and_nothing_is_lost(deploy, tmp_path, da
         assert code(older.ask("place_hold", hold_of(quantity=9))) == "writer_fenced"
         assert code(older.ask("place_hold", hold_of(quantity=9))) == "writer_fenced"
         assert "taken over" in older.writer.missing()[0]
+        assert older.counted("onhand_order_writer_fenced") == 1
+        assert newer.counted("onhand_order_writer_fenced") == 0
         assert older.reserved() == 4
         assert not newer.ask("release_hold", target=kept["id"]).refused
         assert newer.reserved() == 0
