@@ -106,6 +106,7 @@ lint: dev
 	$(BIN)/mypy src
 	PATH="$$PWD/$(BIN):$$PATH" cython-lint native
 	$(BIN)/codespell
+	$(BIN)/yamllint --strict deploy
 	$(PIP) check
 
 # What would be published: built by way of the source archive, and compared with the tree.
