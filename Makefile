@@ -107,6 +107,8 @@ lint: dev
 	PATH="$$PWD/$(BIN):$$PATH" cython-lint native
 	$(BIN)/codespell
 	$(BIN)/yamllint --strict deploy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/*.yaml
 	$(PIP) check
 
 # What would be published: built by way of the source archive, and compared with the tree.

@@ -4,6 +4,7 @@ Both come from the installed package. Without them a run skips, and a gate (``CI
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from tests.deployments import wait_until
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "prometheus"
 RULES = FOLDER / "rules"
+START_S_MAX = 120
 ADVICE = "install Prometheus (Debian: apt-get install prometheus)"
 RANGE = re.compile(r"\[\w+\]")
 OFFSET = re.compile(r"offset \w+")
@@ -43,6 +45,7 @@ def promtool(*arguments):
     return ended.returncode, ended.stdout + ended.stderr
 
 
+@functools.cache
 def rules(kind):
     """List the rules of a kind, ``alert`` or ``record``."""
     groups = [
@@ -100,7 +103,7 @@ class Prometheus:
         ]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._is_ready)
+        wait_until(self._is_ready, START_S_MAX)
         return self
 
     def _is_ready(self):

@@ -1,6 +1,7 @@
 """Alerting rules fire when they should and only then, and lead to a page that helps."""
 
 import copy
+import functools
 import re
 import shutil
 from pathlib import Path
@@ -23,6 +24,7 @@ KNOWN = {*REGISTRY, *TABLE_GAUGES}
 NAMES = sorted({rule["alert"] for rule in rules("alert")})
 
 
+@functools.cache
 def cases():
     """List the cases of all files of unit tests."""
     return [case for path in TESTS for case in yaml.safe_load(path.read_text())["tests"]]
