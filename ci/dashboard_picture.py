@@ -57,7 +57,7 @@ def _draw(place: Axes, row: str, panel: Panel, url: str, seconds: float) -> None
         place.axhline(panel.warn, color="red", lw=0.5, ls="--")
     place.set_ylim(bottom=0)
     if drawn:
-        place.legend(fontsize=5, loc="upper left", frameon=False)
+        place.legend(fontsize=5, loc="best", frameon=False)
 
 
 def _ask(url: str, expression: str, seconds: float) -> list[dict[str, Any]]:
