@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the dashboard from a running Prometheus: its own queries and rows, in matplotlib's lines.
 
-Usage: python -m ci.dashboard_picture http://localhost:9090 SECONDS docs/pictures/dashboard.svg
+Usage: python -m ci.dashboard_picture http://localhost:9090 SECONDS docs/pictures/dashboard.png
 It shows what Grafana would ask for and get; it is no picture of Grafana.
 """
 
