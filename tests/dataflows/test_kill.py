@@ -111,7 +111,9 @@ def compare(settings, shop: Shop, seed: int) -> None:
     with running(settings) as process:
         reader = wait_caught_up(settings, process)
         assert cells_of(reader) == twin.cells(), f"seed {seed}"
-        assert verify_tables(settings, lambda _done, _total: None).differences == []
+        verified = verify_tables(settings, lambda _done, _total: None)
+        assert verified.differences == []
+        assert verified.conserved.differences == []
         assert process.stop()[0] == 0
 
 

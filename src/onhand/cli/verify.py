@@ -11,6 +11,7 @@ from onhand.cli.options import settings_options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from onhand.ingest.conservation import Conserved
     from onhand.ingest.verify import Difference
     from onhand.settings import Settings
     from onhand.writer.verify import DemandDifference
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 def verify(settings: Settings) -> int:
     """Rebuild the tables from the log and the ledger and compare them with the live ones.
 
-    Runs beside a live server. Exit code 0: no difference; 1: differences, each listed.
+    What the log says came in, less what left, must also lie somewhere, of each SKU. Runs beside a
+    live server. Exit code 0: no difference; 1: differences, each listed.
     """
     from onhand.cli.progress import progress  # noqa: PLC0415 - keeps `onhand --help` quick
     from onhand.ingest.verify import verify_tables  # noqa: PLC0415
@@ -42,6 +44,7 @@ def verify(settings: Settings) -> int:
         promised = verify_demand(settings, lambda count: advance(count, 0))
     _print(verified.differences, "the log")
     _print(promised.differences, "the ledger")
+    is_conserved = _print_conserved(verified.conserved)
     for name, offset in sorted(verified.offsets.items()):
         click.echo(f"{name} verified up to offset {offset}")
     click.echo(
@@ -55,7 +58,7 @@ def verify(settings: Settings) -> int:
         )
     else:
         click.echo("No server takes orders here: what is promised was not compared")
-    return 1 if verified.differences or promised.differences else 0
+    return 1 if verified.differences or promised.differences or not is_conserved else 0
 
 
 def _print(differences: Iterable[Difference | DemandDifference], source: str) -> None:
@@ -64,3 +67,17 @@ def _print(differences: Iterable[Difference | DemandDifference], source: str) ->
             f"{each.sku} at {each.location}: {each.field} is "
             f"{each.live} live and {each.rebuilt} from {source}"
         )
+
+
+def _print_conserved(conserved: Conserved | None) -> bool:
+    """Print the sum of all units; tell whether it holds for every SKU."""
+    if conserved is None:
+        click.echo("The log's beginning is gone: what was moved was not summed")
+        return True
+    for each in conserved.differences:
+        click.echo(
+            f"{each.sku}: {each.lying} units lie somewhere and {each.moved} are accounted for"
+        )
+    click.echo(conserved.words())
+    click.echo(f"{conserved.sku_count} SKUs summed, {len(conserved.differences)} differences")
+    return not conserved.differences

@@ -3,7 +3,8 @@
 The rebuild goes through the same decoding, judging and applying, from the log's beginning or, when
 retention has taken that, from the oldest checkpoint kept. It then follows the live table: a cell
 that differs is read again, at newer offsets, until it agrees or has differed for so long that no
-movement on its way can explain it.
+movement on its way can explain it. The same goes for what is due. What the log says was moved is
+summed beside it, and has to lie somewhere in the rebuilt table (``conservation``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import numpy as np
 from onhand._native.reader import Table
 from onhand.errors import OffsetOutOfRange
 from onhand.identity import open_identity
+from onhand.ingest.conservation import Tally
 from onhand.ingest.dead_letters import list_dead_letters
 from onhand.ingest.decode import Window, decode_batch
 from onhand.log import open_log
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onhand.ingest.conservation import Conserved
     from onhand.log.base import EventLog, TopicPartition
     from onhand.settings import Settings
 
@@ -50,6 +54,11 @@ LOCATIONS_MAX = 1 << 16
 JUDGED_ALREADY_US = 1 << 62
 IDS_MAX = 1 << 30
 """The rebuild forgets no id: it takes memory for those that there are."""
+
+Due = dict[tuple[int, int], int]
+"""Units by a cell's key and the day on which they are due."""
+
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
 class Cells(msgspec.Struct, frozen=True, eq=False):
@@ -88,12 +97,14 @@ class Verified(msgspec.Struct, frozen=True):
     """What a verification covered and found.
 
     ``offsets`` is the next offset, by ``topic[partition]``, that the rebuild had not applied.
+    ``conserved`` is None when retention has taken the log's beginning.
     """
 
     cell_count: int
     record_count: int
     offsets: dict[str, int]
     differences: list[Difference]
+    conserved: Conserved | None
 
 
 class Rebuild:
@@ -124,6 +135,7 @@ class Rebuild:
     ) -> None:
         self.record_count = 0
         self.offsets = list(starts)
+        self.tally = Tally() if not any(starts) else None
         self._append_us = [0] * len(starts)
         self._supply = supply
         self._log = event_log
@@ -161,6 +173,8 @@ class Rebuild:
         # What memory decided then is known from the dead letters; it decides nothing here.
         batch.ids_since_us = batch.counts_since_us = JUDGED_ALREADY_US
         self._supply.apply(batch)
+        if self.tally is not None:
+            self.tally.add(batch)
         if self._supply.needs_checkpoint():
             self._make_room()
 
@@ -224,6 +238,20 @@ class Numbering:
         touched = numbers.any(axis=1)
         return Cells(key[order][touched], numbers[touched])
 
+    def due(self, skus: list[str], locations: list[str], due: dict[str, NDArray[Any]]) -> Due:
+        """Key what is due by SKU and location in this numbering, and by day."""
+        sku = _renumber(self.skus, skus)[due["sku"]]
+        location = _renumber(self.locations, locations)[due["location"]]
+        keys = zip((sku * LOCATIONS_MAX + location).tolist(), due["day"].tolist(), strict=True)
+        units = zip(keys, due["quantity"].tolist(), strict=True)
+        return {key: quantity for key, quantity in units if quantity}
+
+    def by_sku(self, cells: Cells) -> dict[str, tuple[int, ...]]:
+        """Sum the numbers of all locations, by SKU."""
+        sums = np.zeros((len(self.skus), len(FIELDS)), np.int64)
+        np.add.at(sums, cells.key // LOCATIONS_MAX, cells.numbers)
+        return dict(zip(self.skus, map(tuple, sums.tolist()), strict=True))
+
     def name(self, key: int) -> tuple[str, str]:
         """Return the SKU and location of a key."""
         return list(self.skus)[key // LOCATIONS_MAX], list(self.locations)[key % LOCATIONS_MAX]
@@ -241,26 +269,36 @@ def _compare(
     tell: Callable[[int, int], None],
 ) -> Verified:
     numbering = Numbering()
-    suspects = np.empty(0, np.int64)
+    suspects, suspects_due = np.empty(0, np.int64), set[tuple[int, int]]()
     for turn in range(RECHECK_COUNT_MAX):
         if turn:
             time.sleep(RECHECK_S)
         reader.refresh()
         live = _merge(numbering.columns(*shard) for shard in reader.cells())
+        live_due = _merge_due(numbering.due(*shard) for shard in reader.incoming())
         # The table is read before the offsets, so the rebuild is never behind what was read.
         offsets = reader.progress().offsets
         rebuild.advance([offsets[partition] for partition in partitions], tell)
-        rebuilt = _rebuilt(scratch, numbering)
+        rebuilt, rebuilt_due = _rebuilt(scratch, numbering)
         differing = live.differing(rebuilt)
         suspects = np.intersect1d(suspects, differing) if turn else differing
-        if not len(suspects):
+        differing_due = {key for key, _ in live_due.items() ^ rebuilt_due.items()}
+        suspects_due = suspects_due & differing_due if turn else differing_due
+        if not len(suspects) and not suspects_due:
             break
     names = [f"{topic}[{number}]" for topic, number in partitions]
+    tally = rebuild.tally
     return Verified(
         cell_count=len(rebuilt.key),
         record_count=rebuild.record_count,
         offsets=dict(zip(names, rebuild.offsets, strict=True)),
-        differences=sorted(_differences(suspects, live, rebuilt, numbering)),
+        differences=sorted(
+            [
+                *_differences(suspects, live, rebuilt, numbering),
+                *_differences_due(suspects_due, live_due, rebuilt_due, numbering),
+            ]
+        ),
+        conserved=tally.against(numbering.by_sku(rebuilt)) if tally is not None else None,
     )
 
 
@@ -272,9 +310,15 @@ def _merge(shards: Iterable[Cells]) -> Cells:
     return Cells(key[order], numbers[order])
 
 
-def _rebuilt(scratch: Path, numbering: Numbering) -> Cells:
+def _merge_due(shards: Iterable[Due]) -> Due:
+    return {key: units for shard in shards for key, units in shard.items()}
+
+
+def _rebuilt(scratch: Path, numbering: Numbering) -> tuple[Cells, Due]:
     table = Table(scratch)
-    return numbering.columns(table.sku_names(), table.location_names(), table.cells())
+    skus, locations = table.sku_names(), table.location_names()
+    cells = numbering.columns(skus, locations, table.cells())
+    return cells, numbering.due(skus, locations, table.incoming())
 
 
 def _differences(
@@ -285,6 +329,16 @@ def _differences(
         for field, there, here in zip(FIELDS, live.at(key), rebuilt.at(key), strict=True):
             if there != here:
                 yield Difference(sku, location, field, there, here)
+
+
+def _differences_due(
+    suspects: Iterable[tuple[int, int]], live: Due, rebuilt: Due, numbering: Numbering
+) -> Iterator[Difference]:
+    for key, day in suspects:
+        sku, location = numbering.name(key)
+        field = f"due on {date.fromordinal(day + _EPOCH_ORDINAL).isoformat()}"
+        there, here = live.get((key, day), 0), rebuilt.get((key, day), 0)
+        yield Difference(sku, location, field, there, here)
 
 
 @contextlib.contextmanager

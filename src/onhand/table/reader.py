@@ -371,6 +371,19 @@ class TableReader:
             columns = table.cells()
             yield table.sku_names(), table.location_names(), columns
 
+    def incoming(self) -> Iterator[tuple[list[str], list[str], dict[str, NDArray[Any]]]]:
+        """Yield what every shard expects, each row as it was at one moment.
+
+        Yields
+        ------
+        tuple
+            SKUs by number, locations by number, and columns ``sku``, ``location`` (numbers),
+            ``day`` (since 1970-01-01) and ``quantity``, of all purchase orders.
+        """
+        for table in self.tables():
+            columns = table.incoming()
+            yield table.sku_names(), table.location_names(), columns
+
     def progress(self) -> Progress:
         """Say how far the tables are; the slowest shard decides."""
         opened = self._opened()
