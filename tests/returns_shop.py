@@ -33,6 +33,7 @@ class ReturnsShop(Shop):
     def __init__(self, *arguments, **fields):
         super().__init__(*arguments, **fields)
         self._committed = [Counter(), Counter(), Counter()]
+        self._refunded = []
 
     # ---- set-up ----
 
@@ -139,6 +140,10 @@ class ReturnsShop(Shop):
         told = [json.loads(each.value) for each in self.book.changed().told]
         return [each["data"] for each in told if each["type"] == "onhand.refund.instructed"]
 
+    def all_refunds(self):
+        """List the refunds instructed since the shop was opened."""
+        return [*self._refunded, *self.refunds()]
+
     def back(self, order_id):
         """Sum the units of an order that are back, and those that are awaited."""
         allocations = self.book.orders[order_id].allocations
@@ -170,6 +175,7 @@ class ReturnsShop(Shop):
         """Let everything so far be on disk; closed orders and returns are read again at once."""
         returns = self.book.changed().returns
         self._committed = self.brought_back()
+        self._refunded = self.all_refunds()
         super().commit()
         for return_ in returns:
             self.book.adopt_return(return_)

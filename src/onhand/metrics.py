@@ -175,7 +175,7 @@ _METRICS: Final = (
         "Holds and pickups whose time was over.",
         ("kind",),
     ),
-    Metric("onhand_returns_open", "gauge", "Returns that units are awaited for."),
+    Metric("onhand_returns_open", "gauge", "Returns awaited, or whose exchange is open."),
     Metric(
         "onhand_returned_units_total",
         "counter",

@@ -79,13 +79,14 @@ class RefundedLine(Document, frozen=True, kw_only=True):
 
 
 class RefundInstruction(Document, frozen=True, kw_only=True):
-    """What is owed for units that came back; paying it is done elsewhere."""
+    """What is owed for units that came back; paying it is done elsewhere.
+
+    `exchange_cancelled`: units came back and paid for an exchange, of which this much is not given
+    after all. It names no lines; they were those of `returned` before.
+    """
 
     return_id: str
-    why: Literal["returned"]
-    told_by: Annotated[
-        Teller, Meta(description="Who was first to tell; a till may have paid already.")
-    ]
+    why: Literal["returned", "exchange_cancelled"]
     lines: list[RefundedLine]
     amount: Annotated[
         float | None, Meta(description="Left to pay; null when a price is not known.")
@@ -93,6 +94,11 @@ class RefundInstruction(Document, frozen=True, kw_only=True):
     set_against_exchange: Annotated[float, Meta(description="What of it pays for an exchange.")] = (
         0.0
     )
+    told_by: Annotated[
+        Teller | None,
+        Meta(description="Who was first to tell of units; a till may have paid already."),
+    ] = None
+    exchange_order_id: str | None = None
     order_id: str | None = None
     receipt: str | None = None
     customer_id: str | None = None

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from onhand.model.commands import CancelledLine, CancelOrder
 from onhand.orders import upkeep
 from onhand.orders.refusal import Refusal
 from tests.orders_shop import DAY_US, SECOND_US
@@ -21,6 +22,7 @@ from tests.returns_shop import ReturnsShop
 STORES = ("near", "mid")
 SKUS = ("a", "b")
 DISPOSITIONS = ("sellable", "inspect", "damaged")
+EXCHANGE_PRICE = 7.0
 few = st.integers(1, 3)
 stores = st.sampled_from(STORES)
 skus = st.sampled_from(SKUS)
@@ -40,7 +42,7 @@ class Returning(RuleBasedStateMachine):
         for (sku, _), number in cells.items():
             self.received[sku] += number
         for store in STORES:
-            self.shop.sold(("a", 2, 10.0), ("b", 1, 5.0), ("a", 1, 9.0), pickup=store)
+            self.shop.sold(("a", 2, 10.0), ("b", 1, 5.0), ("a", 1, 10.0), pickup=store)
 
     # ---- what customers do ----
 
@@ -54,12 +56,15 @@ class Returning(RuleBasedStateMachine):
             )
         )
 
-    @rule(seed=seeds, sku=skus, other=skus, store=stores)
-    def exchange(self, seed, sku, other, store):
-        """Announce a unit and take another for it."""
+    @rule(seed=seeds, sku=skus, other=skus, units=st.integers(1, 2), store=stores)
+    def exchange(self, seed, sku, other, units, store):
+        """Announce a unit and take another for it, or two."""
         self.ask(
             lambda: self.shop.announce(
-                self.order(seed), (sku, 1), location=store, exchange=[(other, 1, 7.0)]
+                self.order(seed),
+                (sku, 1),
+                location=store,
+                exchange=[(other, units, EXCHANGE_PRICE)],
             )
         )
 
@@ -74,6 +79,15 @@ class Returning(RuleBasedStateMachine):
         ]
         if waiting:
             self.shop.walk(waiting[seed % len(waiting)], "pick", "ready", "collect")
+
+    @rule(seed=seeds, wanted=st.none() | few)
+    def cancel_order(self, seed, wanted):
+        """Cancel an order that has not left, or units of it: exchanges are no different."""
+        order = self.shop.book.orders[self.order(seed)]
+        line = order.lines[seed % len(order.lines)].id
+        lines = (CancelledLine(id=line, quantity=wanted),) if wanted else None
+        body = CancelOrder(lines=lines) if lines else None
+        self.ask(lambda: self.shop.do("cancel_order", order.id, body))
 
     @rule(seed=seeds)
     def cancel(self, seed):
@@ -147,7 +161,7 @@ class Returning(RuleBasedStateMachine):
         self.announce(seed, "a", 1, "near", mail=False)
         self.tell_of_order(seed, "a", 2, "near", "sellable")
         self.receive(seed, 1, "near", "inspect")
-        self.exchange(seed, "a", "b", "mid")
+        self.exchange(seed, "a", "b", 1, "mid")
         self.cancel(seed)
         self.wait(8)
         self.shop.book.rollback()
@@ -183,6 +197,25 @@ class Returning(RuleBasedStateMachine):
             assert moved[sku] == back[sku] + strays[sku]
             there = self.received[sku] - handed[sku] + back[sku] + strays[sku]
             assert lying[sku] + lost[sku] == there, sku
+
+    @invariant()
+    def every_unit_is_paid_for_once(self):
+        """Refund what came back of an order, or let it pay for an exchange that is still given.
+
+        By order, since units that a till has told of may turn out to be of another return.
+        """
+        paid, worth = Counter(), Counter()
+        for return_ in self.shop.book.returns.values():
+            for line in return_.lines:
+                worth[return_.order_id] += line.received * line.unit_price
+            if return_.exchange is not None:
+                paid[return_.order_id] += return_.exchange.settled
+                given = self.shop.book.orders[return_.exchange.order_id].allocations
+                units = sum(each.quantity - each.cancelled - each.expired for each in given)
+                assert 0.0 <= return_.exchange.settled <= units * EXCHANGE_PRICE
+        for each in self.shop.all_refunds():
+            paid[each["order_id"]] += each["amount"]
+        assert paid == worth
 
     # ---- within ----
 

@@ -200,7 +200,7 @@ class OrderReads:
             return connection.execute(query).scalar()
 
     def load_open_returns(self) -> Iterator[ReturnRow]:
-        """Stream every return that is waited for; as :meth:`load_open` does."""
+        """Stream returns waited for, and those of open exchanges; as :meth:`load_open` does."""
         with self._ledger.read() as connection:
             waited_for = sa.select(returns).where(RETURN_IS_OPEN)
             yield from map(return_row, _stream(connection, waited_for))

@@ -60,7 +60,10 @@ class TaskRow(NamedTuple):
 
 
 class ReturnRow(NamedTuple):
-    """A return, of an order's units or of those on a till's receipt; ``is_open`` while awaited."""
+    """A return, of an order's units or of those on a till's receipt.
+
+    ``is_open`` while units of it are awaited, or its exchange may still be cancelled.
+    """
 
     id: str
     status: str

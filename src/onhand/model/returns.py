@@ -123,7 +123,9 @@ class Exchange(Struct, frozen=True, kw_only=True):
     """What is given for what comes back: an order of its own.
 
     ``value`` is what it costs and ``returned_value`` what the announced units were sold for, where
-    prices are known. ``settled`` of the value is paid by units that have come.
+    prices are known. ``settled`` of the value is paid by units that have come; ``cancelled_value``
+    of it is of units that are not given after all. The exchange is ``over`` once nothing of its
+    order is open: until then it may still be cancelled.
     """
 
     order_id: str
@@ -131,13 +133,20 @@ class Exchange(Struct, frozen=True, kw_only=True):
     returned_value: float | None = None
     settled: float = 0.0
     cancelled: bool = False
+    cancelled_value: float = 0.0
+    over: bool = False
+
+    @property
+    def left(self) -> float | None:
+        """What the units cost that are given."""
+        return None if self.value is None else round(self.value - self.cancelled_value, 6)
 
     @property
     def price_difference(self) -> float | None:
         """What the customer still owes, below 0 what is owed to the customer."""
-        if self.value is None or self.returned_value is None:
+        if self.left is None or self.returned_value is None:
             return None
-        return round(self.value - self.returned_value, 6)
+        return round(self.left - self.returned_value, 6)
 
 
 class Return(Struct, kw_only=True):
@@ -181,6 +190,10 @@ class Return(Struct, kw_only=True):
     def is_open(self) -> bool:
         """Tell whether units of it may still come."""
         return any(each.awaited for each in self.lines)
+
+    def is_kept(self) -> bool:
+        """Tell whether it is open, or its exchange may still be cancelled."""
+        return self.is_open() or (self.exchange is not None and not self.exchange.over)
 
     def settle_status(self) -> None:
         """Set the status from the lines."""

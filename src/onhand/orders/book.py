@@ -530,7 +530,7 @@ class Book:
 
     def _forget_return(self, return_id: str) -> None:
         return_ = self.returns.get(return_id)
-        if return_ is not None and not return_.is_open():
+        if return_ is not None and not return_.is_kept():
             self._swap_return(return_id, None)
 
 

@@ -83,7 +83,9 @@ def undo(desk: Desk, return_: Return, actor: Actor, now_us: int) -> None:
     order = desk.book.orders.get(exchange.order_id)
     if order is not None and order.is_open():
         ordering.cancel(desk, order.id, None, actor, now_us)
-    return_.exchange = msgspec.structs.replace(exchange, cancelled=True)
+        # Cancelling has noted in the book what is left of the exchange.
+        exchange = desk.book.returns[return_.id].exchange or exchange
+    return_.exchange = msgspec.structs.replace(exchange, cancelled=True, over=True)
 
 
 def _fulfilment(body: AuthoriseReturn, order: Order | None) -> Fulfilment:

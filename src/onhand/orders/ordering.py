@@ -13,6 +13,7 @@ from onhand.orders.checks import must_be_servable
 from onhand.orders.desk import SYSTEM
 from onhand.orders.placing import Missing, Wanted, add
 from onhand.orders.progress import follow, give_up, note
+from onhand.orders.refunds import follow_exchange
 from onhand.orders.refusal import Refusal, refuse
 from onhand.orders.sites import instant_us, sites_of
 from onhand.orders.views import document_of
@@ -124,6 +125,7 @@ def cancel(desk: Desk, order_id: str, body: CancelOrder | None, actor: Actor, no
     )
     if not is_whole and order.status != known.status:
         desk.tell(f"order.{order.status}", order.id, now_us, document)
+    follow_exchange(desk, order, now_us)
     return order
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from onhand.model.orders import HistoryEntry
+from onhand.orders.refunds import follow_exchange
 from onhand.orders.views import document_of, task_view
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def put(desk: Desk, order: Order, now_us: int) -> None:
     desk.book.put_order(order)
     if order.status != before:
         desk.tell(f"order.{order.status}", order.id, now_us, document_of(order))
+    follow_exchange(desk, order, now_us)
 
 
 def tell_task(desk: Desk, order: Order, task: Task, what: str, now_us: int) -> None:

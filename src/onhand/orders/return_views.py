@@ -93,6 +93,10 @@ def _exchange_view(exchange: Exchange) -> dict[str, Any]:
     view: dict[str, Any] = {"order_id": exchange.order_id, "cancelled": exchange.cancelled}
     if exchange.value is not None:
         view["value"] = exchange.value
+    if exchange.settled:
+        view["settled"] = exchange.settled
+    if exchange.cancelled_value:
+        view["cancelled_value"] = exchange.cancelled_value
     if exchange.price_difference is not None:
         view["price_difference"] = exchange.price_difference
     return view

@@ -59,6 +59,10 @@ class ExchangeDocument(Document, frozen=True, kw_only=True):
     order_id: str
     cancelled: bool
     value: float | None = None
+    settled: Annotated[float, Meta(description="What units that came back have paid of it.")] = 0.0
+    cancelled_value: Annotated[
+        float, Meta(description="What units cost that are not given after all.")
+    ] = 0.0
     price_difference: Annotated[
         float | None, Meta(description="What the customer owes; below 0: is owed.")
     ] = None

@@ -62,7 +62,7 @@ def return_row(return_: Return) -> ReturnRow:
         order_id=return_.order_id,
         receipt=return_.receipt,
         created_us=return_.created_us,
-        is_open=return_.is_open(),
+        is_open=return_.is_kept(),
         document=encode(return_),
     )
 

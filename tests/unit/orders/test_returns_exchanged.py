@@ -2,7 +2,14 @@
 
 import pytest
 
-from onhand.model.commands import Fulfilment
+from onhand.model.commands import (
+    CancelledLine,
+    CancelOrder,
+    Fulfilment,
+    PickTask,
+    RejectTask,
+    ShortLine,
+)
 from onhand.orders import upkeep
 from onhand.orders.refusal import Refusal
 from tests.orders_shop import DAY_US, HERE
@@ -119,6 +126,86 @@ def test_what_comes_back_pays_for_the_exchange_first(shop, sold):
         (0.0, 20.0),
         (10.0, 10.0),
     ]
+
+
+def cancel_units(shop, order, *units):
+    """Cancel (line, units) of an order, all that has not left when none are named."""
+    lines = tuple(CancelledLine(id=line, quantity=count) for line, count in units)
+    shop.do("cancel_order", order.id, CancelOrder(lines=lines) if lines else None)
+
+
+def owed(shop):
+    """List the refunds since the last commit: why, and how much."""
+    return [(each["why"], each["amount"]) for each in shop.refunds()]
+
+
+def test_what_has_paid_for_a_cancelled_exchange_is_owed_after_all(shop, sold):
+    """Goods of 40 came back for a replacement of 30; without it the 30 are owed too."""
+    made = shop.announce(sold, ("1", 2), location="near", exchange=[("b", 1, 30.0)])
+    shop.receive(made["id"], ("1", 2))
+    order = exchange_of(shop, made["id"])
+    cancel_units(shop, order)
+    assert owed(shop) == [("returned", 10.0), ("exchange_cancelled", 30.0)]
+    told = shop.refunds()[-1]
+    assert (told["exchange_order_id"], told["order_id"]) == (order.id, sold)
+    assert (told["customer_id"], told["return_id"]) == ("kim", made["id"])
+    exchange = shop.book.returns[made["id"]].exchange
+    assert (exchange.settled, exchange.cancelled, exchange.over) == (0.0, True, True)
+    assert exchange.price_difference == -40.0
+
+
+def test_a_part_of_an_exchange_that_is_cancelled_is_owed_as_far_as_it_was_paid(shop, sold):
+    """Goods of 20 pay for two replacements of 15; with one of them 5 are left over."""
+    made = shop.announce(sold, ("1", 2), location="near", exchange=[("b", 2, 15.0)])
+    shop.receive(made["id"], ("1", 1))
+    cancel_units(shop, exchange_of(shop, made["id"]), ("1", 1))
+    assert owed(shop) == [("returned", 0.0), ("exchange_cancelled", 5.0)]
+    shop.receive(made["id"], ("1", 1))
+    assert owed(shop)[2:] == [("returned", 20.0)]
+
+
+def test_an_exchange_cancelled_before_anything_is_back_takes_nothing_of_the_refund(shop, sold):
+    """Nothing was paid with it, so nothing is owed until the goods are here; then all of it is."""
+    made = shop.announce(sold, ("1", 2), location="near", exchange=[("b", 1, 30.0)])
+    cancel_units(shop, exchange_of(shop, made["id"]))
+    assert owed(shop) == []
+    shop.receive(made["id"], ("1", 2))
+    assert owed(shop) == [("returned", 40.0)]
+
+
+@pytest.mark.parametrize("how", ["expired", "rejected", "short"])
+def test_an_exchange_that_the_store_gives_up_is_owed_too(shop, sold, how):
+    """Uncollected, refused or not there: a pickup is bound to its store, and ends there."""
+    made = shop.announce(sold, ("1", 2), location="near", exchange=[("b", 1, 30.0)])
+    shop.receive(made["id"], ("1", 2))
+    order = exchange_of(shop, made["id"])
+    shop.commit()
+    assert made["id"] in shop.book.returns
+    task = shop.task(order.id)
+    if how == "expired":
+        shop.walk(task, "pick", "ready")
+        shop.now_us += 8 * DAY_US
+        upkeep.due(shop.desk, shop.now_us)
+    elif how == "rejected":
+        shop.do("reject_task", task, RejectTask(reason="broken"))
+    else:
+        line = ShortLine(line="1", quantity=1, reason="not there")
+        shop.do("pick_task", task, PickTask(short=(line,)))
+    assert shop.book.orders[order.id].status == "cancelled"
+    assert owed(shop) == [("exchange_cancelled", 30.0)]
+
+
+def test_a_return_is_kept_in_mind_while_its_exchange_is_open(shop, sold):
+    """All is back, yet the exchange may still be cancelled; once it has left, neither is needed."""
+    made = shop.announce(sold, ("1", 2), location="near", exchange=[("b", 1, 30.0)])
+    order = exchange_of(shop, made["id"])
+    shop.receive(made["id"], ("1", 2))
+    shop.book.settle()
+    assert made["id"] in shop.book.returns
+    shop.walk(shop.task(order.id), "pick", "ready", "collect")
+    assert owed(shop) == []
+    shop.book.settle()
+    assert made["id"] not in shop.book.returns
 
 
 def test_an_exchange_can_come_back_itself(shop, sold):

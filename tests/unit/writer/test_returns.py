@@ -21,6 +21,7 @@ from onhand.model.return_commands import (
     ReceivedLine,
     ReceiveReturn,
 )
+from onhand.orders.book import decode_return
 from onhand.orders.purchases import Purchase, PurchasedLine
 from tests.deployments import wait_until
 from tests.writers import code, document, now_us
@@ -102,6 +103,21 @@ def test_a_return_that_never_comes_expires_with_its_exchange(shop):
     assert code(receive(shop, made["id"])) == "wrong_state"
     answer = document(announce(shop, 2, order_id=order_id))
     assert answer["status"] == "authorised"
+
+
+def test_an_exchange_cancelled_after_a_restart_is_owed_for(shop):
+    """All was back and paid for it; whichever writer cancels it then knows of the return."""
+    order_id = sold(shop)
+    exchange = (ExchangeLine(sku="apple", quantity=1, unit_price=2.0),)
+    made = document(announce(shop, order_id=order_id, location="south", exchange=exchange))
+    assert document(receive(shop, made["id"]))["exchange"]["settled"] == 2.0
+    shop.restart()
+    assert not shop.ask("cancel_order", None, made["exchange"]["order_id"]).refused
+    row = OrderReads(shop.ledger).return_(made["id"])
+    after = decode_return(row.document).exchange
+    assert (after.settled, after.cancelled_value, after.over) == (0.0, 2.0, True)
+    assert not row.is_open
+    wait_until(lambda: shop.counted("onhand_returns_open") == 0)
 
 
 def test_tills_are_heard_about_returns_and_closed_orders(shop):
