@@ -14,7 +14,7 @@ With no return to fit, the till's word begins one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from onhand.model.orders import HistoryEntry, summed
 from onhand.model.return_policy import Disposition, stricter
@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 ReturnOutcome = Literal["returned", "told_before", "unmatched", "partly_unmatched"]
 
 NO_UNITS: Final[Units] = {}
+
+
+class Received(NamedTuple):
+    """What became of a reception."""
+
+    return_: Return
+    sellable: Units
+    """Units that have come just now and can be sold."""
+    strays: dict[Disposition, Units]
+    """Units that were in the parcel and belong to no return."""
 
 
 class Telling:
@@ -178,19 +188,12 @@ class Telling:
 # ---- the app ----
 
 
-def receive(
-    desk: Desk, return_id: str, body: ReceiveReturn, actor: Actor, now_us: int
-) -> tuple[Return, Units]:
+def receive(desk: Desk, return_id: str, body: ReceiveReturn, actor: Actor, now_us: int) -> Received:
     """Take units in at a location, whichever sold them.
 
     A line takes no more than was announced. Units named by their SKU are the return's, then others
     of the same order or receipt that may still come back, then strays, which are taken in without
     a refund.
-
-    Returns
-    -------
-    tuple
-        The return, and the sellable units that have come just now.
 
     Raises
     ------
@@ -217,7 +220,7 @@ def receive(
     if return_.order_id is not None:
         data["order_id"] = return_.order_id
     telling.tell_strays(data, return_.order_id or return_.id)
-    return return_, telling.units().get("sellable", NO_UNITS)
+    return Received(return_, telling.units().get("sellable", NO_UNITS), telling.strays)
 
 
 def _receive_line(telling: Telling, return_: Return, item: ReceivedLine, index: int) -> None:

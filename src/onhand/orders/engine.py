@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from onhand.orders import arriving, erasing, holds, onward, ordering, promising, returning, tasks
 from onhand.orders.desk import SYSTEM, Actor
-from onhand.orders.return_views import return_view
+from onhand.orders.return_views import return_view, strays_view
 from onhand.orders.views import document_of, task_view
 
 if TYPE_CHECKING:
@@ -64,10 +64,13 @@ def _task(decision: Callable[..., Any]) -> Callable[[Desk, Asked, int], dict[str
 
 def _receive(desk: Desk, asked: Asked, now_us: int) -> dict[str, Any]:
     body = asked.body
-    return_, units = arriving.receive(desk, asked.target, body, asked.actor, now_us)
+    return_, sellable, strays = arriving.receive(desk, asked.target, body, asked.actor, now_us)
     view = return_view(return_)
-    transfers = onward.suggest(desk, body.location, units)
-    return view | {"onward": transfers} if transfers else view
+    if strays:
+        view["unmatched"] = strays_view(strays)
+    if transfers := onward.suggest(desk, body.location, sellable):
+        view["onward"] = transfers
+    return view
 
 
 DECISIONS: Final[dict[str, Callable[[Desk, Asked, int], dict[str, Any] | msgspec.Raw]]] = {

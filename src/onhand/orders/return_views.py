@@ -8,7 +8,9 @@ from onhand.orders.desk import rfc3339
 from onhand.orders.views import entry_view
 
 if TYPE_CHECKING:
+    from onhand.model.return_policy import Disposition
     from onhand.model.returns import Arrival, Decision, Exchange, Return, ReturnedLine
+    from onhand.orders.handover import Units
 
 
 def return_view(return_: Return) -> dict[str, Any]:
@@ -31,6 +33,15 @@ def return_view(return_: Return) -> dict[str, Any]:
     if return_.exchange is not None:
         view["exchange"] = _exchange_view(return_.exchange)
     return view
+
+
+def strays_view(strays: dict[Disposition, Units]) -> list[dict[str, Any]]:
+    """Describe units that came and belong to no return."""
+    return [
+        {"sku": sku, "quantity": quantity, "disposition": disposition}
+        for disposition, units in strays.items()
+        for sku, quantity in units.items()
+    ]
 
 
 def line_view(line: ReturnedLine) -> dict[str, Any]:

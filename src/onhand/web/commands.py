@@ -342,7 +342,21 @@ def key_of(grant: Grant, route: CommandRoute, target: str, idempotency_key: str)
 
 
 def _words(what: str) -> str:
-    return " ".join(reversed(what.split("_"))) if what != "promise" else "question"
+    return _NAMES.get(what) or " ".join(reversed(what.split("_")))
+
+
+_NAMES: Final = {
+    "promise": "question",
+    "place_hold": "hold",
+    "extend_hold": "extension",
+    "place_order": "order",
+    "cancel_order": "cancellation",
+    "authorise_return": "return",
+    "receive_return": "reception",
+    "inspect_return": "inspection",
+    "cancel_return": "cancellation",
+}
+"""What bodies are called where the command's own words make no name."""
 
 
 _DECODE: Final[dict[str, Callable[[bytes], Command]]] = {

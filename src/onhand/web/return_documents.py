@@ -78,6 +78,14 @@ class OnwardTransfer(Document, frozen=True, kw_only=True, rename={"from_": "from
     why: str
 
 
+class UnmatchedUnits(Document, frozen=True, kw_only=True):
+    """Units that were in the parcel and belong to no return: taken in, and not refunded."""
+
+    sku: str
+    quantity: Units
+    disposition: Disposition
+
+
 class ReturnDocument(Document, frozen=True, kw_only=True):
     """A return. Its id is the authorisation that a parcel or a customer shows."""
 
@@ -95,6 +103,9 @@ class ReturnDocument(Document, frozen=True, kw_only=True):
     location: str | None = None
     by_till: Annotated[bool, Meta(description="Began with a till's word.")] = False
     exchange: ExchangeDocument | None = None
+    unmatched: Annotated[list[UnmatchedUnits], Meta(description="Answered on receiving.")] = field(
+        default_factory=list
+    )
     onward: Annotated[list[OnwardTransfer], Meta(description="Answered on receiving.")] = field(
         default_factory=list
     )

@@ -98,7 +98,8 @@ async def receive_return(
     """Take units in at any location, whichever sold them.
 
     Units that a till has told of there come once. A line names units that were announced, a `sku`
-    whatever is in the parcel. `onward` suggests transfers of what the place should not keep.
+    whatever is in the parcel: what no order or receipt accounts for is taken in without a refund
+    and answered as `unmatched`. `onward` suggests transfers of what the place should not keep.
     """
     return await answer_command(request, RECEIVE_RETURN, return_id)
 

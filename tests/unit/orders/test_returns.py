@@ -218,7 +218,11 @@ def test_strays_in_a_parcel_are_restocked_without_a_refund(shop, sold):
     """They are there, whoever they belong to; an event says that nobody knows."""
     return_id = shop.announce(sold, ("1", 1), channel="mail")["id"]
     shop.commit()
-    shop.receive(return_id, ("1", 1), ("sku:z", 2, "inspect"), ("sku:b", 3))
+    answer = shop.receive(return_id, ("1", 1), ("sku:z", 2, "inspect"), ("sku:b", 3))
+    assert answer["unmatched"] == [
+        {"sku": "z", "quantity": 2, "disposition": "inspect"},
+        {"sku": "b", "quantity": 1, "disposition": "sellable"},
+    ]
     assert shop.restocked() == {
         ("a", "near", "sellable"): 1,
         ("b", "near", "sellable"): 3,
