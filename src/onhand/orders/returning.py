@@ -88,9 +88,12 @@ def cancel(desk: Desk, return_id: str, body: CancelReturn, actor: Actor, now_us:
     Raises
     ------
     Refusal
-        ``unknown_return``; ``wrong_state`` when nothing is awaited. A cancelled return stays so.
+        ``unknown_return``; ``wrong_location`` for an associate who does not work where it was to
+        be brought; ``wrong_state`` when nothing is awaited. A cancelled return stays so.
     """
     known = desk.book.returns.get(return_id)
+    if known is not None and known.channel == "store" and known.location is not None:
+        actor.must_work_at(known.location)
     if known is not None and known.status == "cancelled":
         return known
     if known is not None and not known.is_open():

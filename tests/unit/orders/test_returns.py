@@ -130,6 +130,17 @@ def test_associates_receive_at_their_own_place_alone(shop, sold):
     )
 
 
+def test_associates_give_up_what_was_to_come_to_their_own_place(shop, sold):
+    """What another store waits for is that store's; a parcel is nobody's yet."""
+    elsewhere = shop.announce(sold, ("1", 1), location="mid")["id"]
+    refused("wrong_location", lambda: shop.give_up(elsewhere, actor=ASSOCIATE))
+    here = shop.announce(sold, ("1", 1), location="near")["id"]
+    parcel = shop.announce(sold, ("1", 1), channel="mail")["id"]
+    for return_id in (here, parcel):
+        assert shop.give_up(return_id, actor=ASSOCIATE)["status"] == "cancelled"
+    assert shop.give_up(elsewhere, actor=CLERK)["status"] == "cancelled"
+
+
 # ---- what is refused ----
 
 

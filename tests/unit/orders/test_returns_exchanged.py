@@ -13,7 +13,7 @@ from onhand.model.commands import (
 from onhand.orders import upkeep
 from onhand.orders.refusal import Refusal
 from tests.orders_shop import DAY_US, HERE
-from tests.returns_shop import ReturnsShop
+from tests.returns_shop import ASSOCIATE, ReturnsShop
 
 
 @pytest.fixture
@@ -57,6 +57,13 @@ def test_by_mail_it_reaches_the_customer_as_the_order_did(shop, sold):
     """Collected there means collected there again, unless somebody says otherwise."""
     made = shop.announce(sold, ("1", 1), channel="mail", exchange=[("b", 1, None)])
     assert exchange_of(shop, made["id"]).location == "near"
+
+
+def test_an_associate_exchanges_what_comes_back_by_mail(shop, sold):
+    """The shopper stands in the store, so the order is the store's; goods follow by parcel."""
+    fields = {"channel": "mail", "exchange": [("b", 1, 25.0)], "actor": ASSOCIATE}
+    made = shop.announce(sold, ("1", 1), **fields)
+    assert exchange_of(shop, made["id"]).channel == "store"
 
 
 def test_what_is_gone_refuses_the_return_too(shop, sold):
