@@ -1,10 +1,11 @@
 """A unit taken back to visible: from posting its reception until a storefront's read counts it.
 
 Everything is as in production: ``onhand up`` on a fresh directory with the embedded log, one client
-over a connection kept alive, one reception after the other, each of one unit of a large return. The
-way is long: the order writer decides, the ledger syncs, the outbox appends the movement to the log,
-which syncs, ingest applies it, and a read sees it. The limit beside it is a receipt posted as an
-event, which skips the order writer and the ledger.
+over a connection kept alive, one reception after the other, each of one unit and a return of its
+own; ten of them are of one order. The way is long: the order writer decides, the ledger syncs, the
+outbox appends the movement to the log, which syncs, ingest applies it, and a read sees it. The
+limit
+beside it is a receipt posted as an event, which skips the order writer and the ledger.
 
 Bias: one caller at a time, so nobody shares a commit; four processes share the machine's cores. The
 probe reads again at once after each answer, which adds a part of a millisecond.
@@ -27,6 +28,7 @@ COUNTS = [
     pytest.param(20, id="small"),
     pytest.param(3_000, id="large", marks=pytest.mark.slow),
 ]
+UNITS_OF_ORDER = 10
 LIMIT_NAME = "a receipt posted as an event, p99"
 
 
@@ -61,7 +63,16 @@ class Client:
 
 
 def announced(client, count):
-    """Sell so many units at one place and announce that all come back; return the return's id."""
+    """Sell so many units and announce that each comes back; return the returns' ids."""
+    return [
+        return_id
+        for begin in range(0, count, UNITS_OF_ORDER)
+        for return_id in announced_of_order(client, min(UNITS_OF_ORDER, count - begin))
+    ]
+
+
+def announced_of_order(client, count):
+    """Sell units in one order and announce each; return the returns' ids."""
     collected = {"method": "pickup", "location": "north"}
     lines = [{"sku": "apple", "quantity": count}]
     order = client.ask("POST", "/v1/orders", {"lines": lines, "fulfilment": collected})
@@ -69,18 +80,19 @@ def announced(client, count):
     client.ask("POST", f"{task}/pick")
     client.ask("POST", f"{task}/ready", {})
     client.ask("POST", f"{task}/collect", {"pickup_code": order["pickup_code"]})
-    lines = [{"line": "1", "quantity": count, "reason": "too many"}]
+    lines = [{"line": "1", "quantity": 1, "reason": "too many"}]
     body = {"order_id": order["id"], "lines": lines, "channel": "mail"}
-    return client.ask("POST", "/v1/returns", body)["id"]
+    return [client.ask("POST", "/v1/returns", body)["id"] for _ in range(count)]
 
 
-def receive_all(client, return_id, count):
+def receive_all(client, return_ids):
     """Take one unit after the other back; return the seconds that each took to be seen."""
     body = {"location": "south", "lines": [{"line": "1", "quantity": 1}]}
-    path = f"/v1/returns/{return_id}/receive"
     return [
-        client.seconds_until_seen("south", lambda: client.ask("POST", path, body))
-        for _ in range(count)
+        client.seconds_until_seen(
+            "south", lambda path=f"/v1/returns/{each}/receive": client.ask("POST", path, body)
+        )
+        for each in return_ids
     ]
 
 
@@ -105,9 +117,9 @@ def bench_returns_visible(benchmark, tmp_path, count):
             event(type="receipt", quantity=2 * count),
             event(type="receipt", location="south", quantity=1),
         )
-        return_id = announced(client, count)
+        return_ids = announced(client, count)
         wait_until(lambda: client.on_hand("north") == count)
-        seconds = benchmark.pedantic(receive_all, (client, return_id, count), rounds=1)
+        seconds = benchmark.pedantic(receive_all, (client, return_ids), rounds=1)
         assert client.on_hand("south") == 1 + count
         limit_ms = np.array(post_receipts(client, count)) * 1e3
         latencies_ms = np.array(seconds) * 1e3
