@@ -4,8 +4,7 @@ Everything is as in production: ``onhand up`` on a fresh directory with the embe
 over a connection kept alive, one reception after the other, each of one unit and a return of its
 own; ten of them are of one order. The way is long: the order writer decides, the ledger syncs, the
 outbox appends the movement to the log, which syncs, ingest applies it, and a read sees it. The
-limit
-beside it is a receipt posted as an event, which skips the order writer and the ledger.
+limit beside it is a receipt posted as an event, which skips the order writer and the ledger.
 
 Bias: one caller at a time, so nobody shares a commit; four processes share the machine's cores. The
 probe reads again at once after each answer, which adds a part of a millisecond.
