@@ -65,6 +65,61 @@ def test_a_program_gets_json(explain):
     assert [item["id"] for item in document["items"]] == ["a-1"]
 
 
+@pytest.fixture(scope="module")
+def returned(running):
+    """Take a unit back that was sold by an order; return the return's id."""
+    pickup = {"method": "pickup", "location": "store-1"}
+    stocked = {"type": "receipt", "source": "dock", "location": "store-1", "quantity": 5}
+    now = datetime.now(UTC).isoformat()
+    for sku in ("sku-3", "sku-4"):
+        running.publish({**stocked, "id": sku, "sku": sku, "occurred_at": now})
+    lines = [{"sku": "sku-3", "quantity": 2, "unit_price": 5.0}]
+    order = sent(running, "/v1/orders", {"lines": lines, "fulfilment": pickup})
+    task = f"/v1/tasks/{order['tasks'][0]}"
+    sent(running, f"{task}/pick")
+    sent(running, f"{task}/ready")
+    sent(running, f"{task}/collect", {"pickup_code": order["pickup_code"]})
+    body = {
+        "order_id": order["id"],
+        "channel": "store",
+        "location": "store-1",
+        "lines": [{"line": "1", "quantity": 2, "reason": "too small"}],
+        "exchange": [{"sku": "sku-4", "quantity": 1, "unit_price": 4.0}],
+    }
+    return_id = sent(running, "/v1/returns", body)["id"]
+    line = {"line": "1", "quantity": 1, "disposition": "inspect"}
+    sent(running, f"/v1/returns/{return_id}/receive", {"location": "store-1", "lines": [line]})
+    return return_id
+
+
+def sent(running, path, document=None):
+    status, answer = running.request("POST", path, document)
+    assert status in (200, 201), answer
+    return answer
+
+
+def test_a_return_is_explained(explain, returned):
+    """By which rule it came back, where it lies, what it pays for, and what it moved."""
+    code, out, err = explain(returned)
+    assert code == 0, err
+    assert f"{returned}: partially_received, in a store, of order order_" in out
+    assert "worth 4.00, of which 4.00 has come back" in out
+    rows = [line.split("\t") for line in out.splitlines() if "\t" in line]
+    lies, rule = "1 held at store-1", "default of policy 0"
+    assert ["1", "sku-3", "2", "1", "too small", lies, rule] in rows
+    assert any(row[1] == "received" for row in rows)
+    assert "return" in [row[-1] for row in rows]
+    code, out, _ = explain(returned, "--json")
+    assert json.loads(out)["return"]["id"] == returned
+
+
+def test_an_unknown_return_is_said(explain):
+    """It fails with words, as an unknown order does."""
+    code, _, err = explain("return_nobody")
+    assert code == 1
+    assert err.startswith("onhand: ")
+
+
 @pytest.mark.parametrize("cell", [("never-seen", "store-1"), ("sku-1", "nowhere")])
 def test_an_unknown_cell_is_said(explain, cell):
     """A SKU or location that nobody has named fails with words."""

@@ -1,4 +1,4 @@
-"""``onhand explain``: the terms behind one number, and what is behind them; or one order."""
+"""``onhand explain``: the terms behind one number and what is behind them; an order, a return."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from onhand.web.explain import Explanation
 
 EVENT_COLUMNS: Final = ("occurred_at", "type", "quantity", "effect", "source", "id", "log")
+RETURN_PREFIX: Final = "return_"
+"""What the ids of returns begin with."""
+
 PROMISE_COLUMNS: Final = ("created_at", "kind", "quantity", "status", "id", "order", "expires_at")
 
 
@@ -32,7 +35,7 @@ class UnknownCellError(OnhandError):
 
 @click.command()
 @settings_options("data", "kafka", "topic_prefix", "database", "table_dir", "low_stock")
-@click.argument("sku", metavar="SKU|ORDER")
+@click.argument("sku", metavar="SKU|ORDER|RETURN")
 @click.argument("location", required=False)
 @click.option(
     "--limit", type=click.IntRange(0, 200), default=20, help="Events and promises; default 20."
@@ -52,8 +55,14 @@ def explain(
 ) -> None:
     """Show the terms of SKU at LOCATION and what is behind them, newest first.
 
-    Without LOCATION, show the order of that id: why each location was chosen, and its history.
+    Without LOCATION, show the order of that id: why each location was chosen, and its history; or
+    the return, whose id begins with return_: by which rule it came back, and where it lies.
     """
+    if location is None and sku.startswith(RETURN_PREFIX):
+        from onhand.cli.explain_return import explain_return  # noqa: PLC0415 - for `--help` too
+
+        explain_return(settings, sku, url=url, token=token, as_json=as_json)
+        return
     if location is None:
         from onhand.cli.explain_order import explain_order  # noqa: PLC0415 - for `--help` too
 

@@ -15,8 +15,10 @@ from onhand.cli.tables import print_table
 from onhand.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from onhand.settings import Settings
-    from onhand.web.documents import ExplainedOrder
+    from onhand.web.documents import ExplainedOrder, HistoryDocument, LedgerMovement
 
 ALLOCATION_COLUMNS: Final = ("allocation", "sku", "quantity", "location", "status", "why")
 HISTORY_COLUMNS: Final = ("at", "what", "by", "location", "line", "quantity", "reason")
@@ -35,15 +37,25 @@ def explain_order(
     """
     from onhand.web.documents import ExplainedOrder  # noqa: PLC0415 - keeps `--help` quick
 
-    document = _ask(url, token, order_id) if url is not None else _look(settings, order_id)
+    if url is not None:
+        document = ask(url, token, f"/v1/orders/{quote(order_id, safe='')}/explain")
+    else:
+        document = _look(settings, order_id)
     if as_json:
         click.echo(document)
     else:
         _print(msgspec.json.decode(document, type=ExplainedOrder))
 
 
-def _ask(url: str, token: str | None, order_id: str) -> bytes:
-    status, content = fetch(url, f"/v1/orders/{quote(order_id, safe='')}/explain", token)
+def ask(url: str, token: str | None, path: str) -> bytes:
+    """Ask a server to explain something.
+
+    Raises
+    ------
+    InvalidInput
+        It does not, in its words.
+    """
+    status, content = fetch(url, path, token)
     if status != http.client.OK:
         problem = msgspec.json.decode(content, type=dict)
         raise InvalidInput(f"{url} answered {status}: {problem.get('detail', '')}".rstrip(". "))
@@ -83,16 +95,21 @@ def _print(explained: ExplainedOrder) -> None:
         ],
         empty="Nothing is allocated.",
     )
+    print_past(order.history, explained.ledger)
+
+
+def print_past(history: Iterable[HistoryDocument], ledger: Iterable[LedgerMovement]) -> None:
+    """Print what happened to an order or a return, and what that moved."""
     print_table(
         HISTORY_COLUMNS,
         [
             tuple("" if value is None else str(value) for value in msgspec.structs.astuple(each))
-            for each in order.history
+            for each in history
         ],
         empty="",
     )
     print_table(
         LEDGER_COLUMNS,
-        [(str(each.sequence), each.at, each.type) for each in explained.ledger],
+        [(str(each.sequence), each.at, each.type) for each in ledger],
         empty="It has moved no stock that the ledger still tells of.",
     )
