@@ -108,6 +108,11 @@ def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
     assert "web-2: fulfilled, by ship" in printed
     assert '"status":"authorised"' in printed
     assert '"status":"received"' in printed
+    assert '"here":{"available":1,"enough":false}' in printed
+    assert '"locations":["berlin-1"],"why":' in printed
+    assert '"status":"open","channel":"store"' in printed
+    assert "50 received - 35 handed over + 1 returned" in printed
+    assert "SKUs summed, 0 differences" in printed
     assert "holds and orders compared, 0 differences" in printed
     assert ", 0 differences" in printed
     assert "oh_" in said[-1]
