@@ -7,7 +7,7 @@ import pytest
 
 from onhand.errors import TableFull
 from onhand.ingest.metrics import IngestMetrics
-from onhand.ingest.shard import RETRY_US, Shard
+from onhand.ingest.shard import RETRY_US, Checkpointer, Shard
 from onhand.metrics import Page
 from onhand.settings import Settings
 from tests.supplies import PARTITIONS, START_US, MemoryLog, Shards, time_at
@@ -49,7 +49,7 @@ class Work:
             metrics=IngestMetrics(self._page),
             clock=lambda: self.now_us,
             publish=lambda: None,
-            write_checkpoint=self._write,
+            checkpointer=Checkpointer(self._write),
         )
 
     def sell(self, count):

@@ -51,6 +51,18 @@ class Poll(msgspec.Struct, frozen=True):
     polled_us: int
 
 
+def poll_of(engine: Engine, lane: int, reader: LogReader, raw: RawBatch) -> Poll:
+    """Put what a lane's reader has just handed out together with how far that brings it."""
+    return Poll(
+        lane=lane,
+        raw=raw,
+        next_offsets=engine.by_index(reader.next_offsets()),
+        progress_us=reader.progress_us(),
+        lag_events=reader.lag_events(),
+        polled_us=engine.clock(),
+    )
+
+
 class ReadAhead:
     """A thread that polls a reader and keeps a few polls ready.
 
@@ -133,14 +145,7 @@ class ReadAhead:
             return
         self._told_us = now_us
         self._note_error(reader.error())
-        poll = Poll(
-            lane=self._lane,
-            raw=raw,
-            next_offsets=engine.by_index(reader.next_offsets()),
-            progress_us=reader.progress_us(),
-            lag_events=reader.lag_events(),
-            polled_us=now_us,
-        )
+        poll = poll_of(engine, self._lane, reader, raw)
         with self._lock:
             self._polls.append(poll)
             self._ready.notify()

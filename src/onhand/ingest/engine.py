@@ -112,14 +112,18 @@ class Engine:
 
     def open_lane(self, lane: int) -> ReadAhead:
         """Read on, in a thread, at the offsets that every shard has applied."""
+        ahead = ReadAhead(self, lane, self.lane_reader(lane))
+        self._lanes.append(ahead)
+        return ahead
+
+    def lane_reader(self, lane: int) -> LogReader:
+        """Open the log for a lane at the offsets that every shard has applied."""
         start = {
             partition: self._starts[index]
             for index, partition in enumerate(self.partitions)
             if index % self.lane_count == lane
         }
-        ahead = ReadAhead(self, lane, self._log.reader(start, self._index))
-        self._lanes.append(ahead)
-        return ahead
+        return self._log.reader(start, self._index)
 
     def by_index(self, offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
         """Name partitions by their index in the flow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 from onhand.errors import AlreadyRunning, TableUnavailable
@@ -12,13 +13,14 @@ from onhand.identity import open_identity
 from onhand.ingest.changes import told_seq
 from onhand.ingest.engine import Engine, choose_partitions, lane_count, start_offsets
 from onhand.ingest.metrics import IngestMetrics
-from onhand.ingest.shard import Shard
+from onhand.ingest.shard import Checkpointer, Shard
 from onhand.log import open_log
 from onhand.log.base import now_us
 from onhand.logging import get_logger
 from onhand.metrics import Page, metrics_directory
 from onhand.table.checkpoint import Checkpoints
 from onhand.table.directory import TableDirectory
+from onhand.table.disk import DISK
 from onhand.table.reader import TableReader
 from onhand.table.supply import Supply
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from onhand.log.base import EventLog, TopicPartition
     from onhand.settings import Settings
     from onhand.table.checkpoint import Checkpoint
+    from onhand.table.disk import Disk
     from onhand.table.supply import Image
 
 log = get_logger(__name__)
@@ -80,7 +83,7 @@ def open_engine(settings: Settings, *, clock: Callable[[], int] = now_us) -> Ite
         directory.clean_all(settings.shard_count)
         page = Page(metrics_directory(settings.table_dir, identity.id), "ingest")
         stack.callback(page.close)
-        opening = _Opening(settings, event_log, directory, IngestMetrics(page), clock)
+        opening = Opening(settings, event_log, directory, IngestMetrics(page), clock)
         engine = opening.engine()
         stack.callback(engine.close)
         yield engine
@@ -89,8 +92,20 @@ def open_engine(settings: Settings, *, clock: Callable[[], int] = now_us) -> Ite
         directory.remove_tables()
 
 
-class _Opening:
-    """The steps of opening shards, and what they share."""
+class Opening:
+    """The steps of opening shards, and what they share.
+
+    Parameters
+    ----------
+    directory
+        Prepared, and this process is its one writer.
+    clock
+        Microseconds since 1970-01-01 UTC.
+    disk
+        Where checkpoints are kept.
+    make_thread
+        Of what writes them; see :class:`onhand.ingest.shard.Checkpointer`.
+    """
 
     def __init__(
         self,
@@ -99,7 +114,12 @@ class _Opening:
         directory: TableDirectory,
         metrics: IngestMetrics,
         clock: Callable[[], int],
+        *,
+        disk: Disk = DISK,
+        make_thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
+        self._disk = disk
+        self._make_thread = make_thread
         self._settings = settings
         self._log = event_log
         self._directory = directory
@@ -138,6 +158,7 @@ class _Opening:
             shard=shard,
             shard_count=self._settings.shard_count,
             archive_days=self._settings.checkpoint_archive_days,
+            disk=self._disk,
         )
 
     def _starts(self, found: Checkpoint | None) -> list[int]:
@@ -218,7 +239,7 @@ class _Opening:
             metrics=self._metrics,
             clock=self._clock,
             publish=publish,
-            write_checkpoint=write_checkpoint,
+            checkpointer=Checkpointer(write_checkpoint, self._make_thread),
         )
 
     def _supply(self, number: int, generation: int, found: Checkpoint | None) -> Supply:

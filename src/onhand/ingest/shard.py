@@ -41,10 +41,17 @@ class Checkpointer:
     ----------
     write
         Writes one image and returns once it is on disk.
+    make_thread
+        As :class:`threading.Thread`; the simulation's runs when it is told to.
     """
 
-    def __init__(self, write: WriteCheckpoint) -> None:
+    def __init__(
+        self,
+        write: WriteCheckpoint,
+        make_thread: Callable[..., threading.Thread] = threading.Thread,
+    ) -> None:
         self._write = write
+        self._make_thread = make_thread
         self._thread: threading.Thread | None = None
         self._error: OnhandError | OSError | None = None
 
@@ -60,7 +67,7 @@ class Checkpointer:
 
     def start(self, image: Image, change_seq: int) -> None:
         """Begin to write an image; none may be on its way."""
-        self._thread = threading.Thread(
+        self._thread = self._make_thread(
             target=self._run, args=(image, change_seq), name="checkpoint"
         )
         self._thread.start()
@@ -105,8 +112,8 @@ class Shard:
         generation: nobody promises from the past.
     publish
         Makes this generation the one that readers open; called once.
-    write_checkpoint
-        Puts an image, taken at a change sequence, on disk; called in another thread.
+    checkpointer
+        Puts an image, taken at a change sequence, on disk beside this thread.
     """
 
     def __init__(
@@ -120,7 +127,7 @@ class Shard:
         metrics: IngestMetrics,
         clock: Callable[[], int],
         publish: Callable[[], None],
-        write_checkpoint: WriteCheckpoint,
+        checkpointer: Checkpointer,
     ) -> None:
         self.supply = supply
         self.is_published = False
@@ -137,7 +144,7 @@ class Shard:
         self._publish = publish
         self._checkpoint_us = clock()
         self._failed_us = 0
-        self._checkpointer = Checkpointer(write_checkpoint)
+        self._checkpointer = checkpointer
 
     def write(self, lane: int, batch: Batch) -> None:
         """Apply one batch and do what has become due.

@@ -200,6 +200,14 @@ def verify_tables(settings: Settings, tell: Callable[[int, int], None]) -> Verif
     with contextlib.ExitStack() as stack:
         event_log = stack.enter_context(contextlib.closing(open_log(settings)))
         cluster_id = open_identity(settings.data, log=event_log.identity()).id
+        return compare_tables(settings, event_log, cluster_id, tell)
+
+
+def compare_tables(
+    settings: Settings, event_log: EventLog, cluster_id: str, tell: Callable[[int, int], None]
+) -> Verified:
+    """Compare the live tables of a cluster with an open log; see :func:`verify_tables`."""
+    with contextlib.ExitStack() as stack:
         reader = TableReader(settings.table_dir, cluster_id)
         reader.refresh()
         partitions = list(reader.progress().offsets)

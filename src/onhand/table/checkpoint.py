@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import time
 from typing import TYPE_CHECKING, Final
@@ -24,11 +23,13 @@ from onhand.table.checkpoint_file import (
     CheckpointTorn,
     write_file,
 )
+from onhand.table.disk import DISK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from onhand.table.disk import Disk
     from onhand.table.supply import Image
 
 __all__ = ["Checkpoint", "CheckpointMeta", "Checkpoints"]
@@ -53,6 +54,8 @@ class Checkpoints:
         What a checkpoint must be of to be loaded.
     archive_days
         How long one checkpoint a day is kept; 0 keeps none.
+    disk
+        Where they are kept.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class Checkpoints:
         shard: int,
         shard_count: int,
         archive_days: int = 0,
+        disk: Disk = DISK,
     ) -> None:
+        self._disk = disk
         self.directory = directory
         self.archive = directory / "archive"
         self._identity = {
@@ -145,7 +150,7 @@ class Checkpoints:
             self._write_durably(path, meta, image.sections)
             self._archive_one(path, number, created_us)
             for old in self._paths()[:-KEPT]:
-                old.unlink()
+                self._disk.remove(old)
         except OSError as error:
             raise _unwritten(self.directory, error) from error
         finally:
@@ -181,14 +186,14 @@ class Checkpoints:
         self.directory.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".new")
         try:
-            with draft.open("wb", buffering=0) as file:
-                write_file(file, meta, sections)
-                os.fsync(file.fileno())
-            draft.replace(path)
+            with self._disk.create(draft) as file:
+                write_file(file, meta, sections, self._disk)
+                self._disk.sync(file)
+            self._disk.rename(draft, path)
         except BaseException:
-            draft.unlink(missing_ok=True)
+            self._disk.remove(draft)
             raise
-        _sync_directory(self.directory)
+        self._disk.sync_directory(self.directory)
 
     def _archive_one(self, path: Path, number: int, created_us: int) -> None:
         if self._archive_days == 0:
@@ -199,12 +204,12 @@ class Checkpoints:
         for archived in self.archive.iterdir():
             match = _ARCHIVED.fullmatch(archived.name)
             if match and match[2] < oldest:
-                archived.unlink()
+                self._disk.remove(archived)
             elif match:
                 days[match[2]] = archived
         if day not in days:
-            os.link(path, self.archive / f"checkpoint-{number:012}-{day}.ohck")
-            _sync_directory(self.archive)
+            self._disk.link(path, self.archive / f"checkpoint-{number:012}-{day}.ohck")
+            self._disk.sync_directory(self.archive)
 
     def _paths(self) -> list[Path]:
         if not self.directory.is_dir():
@@ -238,14 +243,6 @@ _ADVICE_BY_FIELD: Final = {
 
 def _day(at_us: int) -> str:
     return time.strftime("%Y%m%d", time.gmtime(at_us / 1e6))
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritten(directory: Path, error: OSError) -> TableUnavailable:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from onhand.table.disk import Disk
+
 FORMAT: Final = 1
 MAGIC: Final = b"OHCHECK1"
 PREAMBLE_BYTES: Final = len(MAGIC) + 8
@@ -143,17 +145,20 @@ class Checkpoint:
 
 
 def write_file(
-    file: FileIO, meta: CheckpointMeta, sections: Mapping[str, Iterable[memoryview]]
+    file: FileIO,
+    meta: CheckpointMeta,
+    sections: Mapping[str, Iterable[memoryview]],
+    disk: Disk,
 ) -> None:
     """Write a checkpoint's content; making it durable and naming it is the caller's."""
     described = tuple(_describe(name, pieces) for name, pieces in sections.items())
     header = msgspec.msgpack.encode(_Header(meta, described))
     lead = [MAGIC, len(header).to_bytes(4, "little"), zlib.crc32(header).to_bytes(4, "little")]
-    end = _write(file, 0, b"".join([*lead, header]))
+    end = _write(disk, file, 0, b"".join([*lead, header]))
     for pieces in sections.values():
-        end = _write(file, end, bytes(_aligned(end) - end))
+        end = _write(disk, file, end, bytes(_aligned(end) - end))
         for piece in pieces:
-            end = _write(file, end, piece)
+            end = _write(disk, file, end, piece)
 
 
 def _describe(name: str, pieces: Iterable[memoryview]) -> _Section:
@@ -164,14 +169,14 @@ def _describe(name: str, pieces: Iterable[memoryview]) -> _Section:
     return _Section(name, length, crc)
 
 
-def _write(file: FileIO, end: int, content: bytes | memoryview) -> int:
+def _write(disk: Disk, file: FileIO, end: int, content: bytes | memoryview) -> int:
     rest = memoryview(content)
     while rest:
         # Synced piece by piece: one sync of it all would hold up the log's commits, which share
         # the disk, for as long as the whole takes.
         written = file.write(rest[:CHUNK_BYTES])
         if written == CHUNK_BYTES:
-            os.fdatasync(file.fileno())
+            disk.sync_data(file)
         end += written
         rest = rest[written:]
     return end

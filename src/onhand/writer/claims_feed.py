@@ -60,6 +60,8 @@ class ClaimsFeed:
     ----------
     enter
         Lets commands wait for their decision.
+    stopping
+        Once set, reading ends; one of its own when left out.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ClaimsFeed:
         store: OrderStore,
         event_log: EventLog,
         metrics: WriterMetrics,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._enter = enter
         self._store = store
@@ -75,7 +78,7 @@ class ClaimsFeed:
         self._metrics = metrics
         self._answered: SimpleQueue[Sequence[Waiting]] = SimpleQueue()
         self._noted: dict[int, int] = {}
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
         self.error: str | None = None
         self.decided_us = 0
@@ -117,15 +120,24 @@ class ClaimsFeed:
     def _read(self) -> None:
         """Read until partitions are added or told to stop."""
         partitions = self._log.partitions([CLAIMS])
-        if not partitions:
-            return
+        if partitions:
+            reader = self.open(partitions)
+            try:
+                self._follow(reader, partitions)
+            finally:
+                reader.close()
+
+    def open(self, partitions: Sequence[TopicPartition]) -> LogReader:
+        """Open the log at what the ledger says is decided.
+
+        Raises
+        ------
+        LogUnavailable, LedgerUnavailable, OffsetOutOfRange
+            It cannot be read from there.
+        """
         start = {**self._log.begin_offsets(partitions), **self._offsets(partitions)}
         self._noted = {number: start[topic, number] for topic, number in partitions}
-        reader = self._log.reader(start)
-        try:
-            self._follow(reader, partitions)
-        finally:
-            reader.close()
+        return self._log.reader(start)
 
     def _offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         known = self._store.claim_offsets()
@@ -134,23 +146,27 @@ class ClaimsFeed:
     def _follow(self, reader: LogReader, partitions: Sequence[TopicPartition]) -> None:
         idle_count = 0
         while not self._stopping.is_set():
-            batch = reader.poll(POLL_COUNT_MAX, 0.0)
-            self.error = reader.error()
-            decided = {number: offset for (_, number), offset in reader.next_offsets().items()}
-            progress_us = reader.progress_us()
-            if len(batch):
+            if self.take(reader):
                 idle_count = 0
-                self._decide(batch)
-                if self._stopping.is_set():
-                    return
-                self._note(decided)
-                self.decided_us = progress_us
                 continue
-            self.decided_us = progress_us
             idle_count += 1
             if idle_count % LOOK_COUNT == 0 and self._log.partitions([CLAIMS]) != partitions:
                 return
             self._stopping.wait(PAUSE_S)
+
+    def take(self, reader: LogReader) -> bool:
+        """Read once and have all of it decided, or be told to stop; False when nothing came."""
+        batch = reader.poll(POLL_COUNT_MAX, 0.0)
+        self.error = reader.error()
+        decided = {number: offset for (_, number), offset in reader.next_offsets().items()}
+        progress_us = reader.progress_us()
+        if len(batch):
+            self._decide(batch)
+            if self._stopping.is_set():
+                return True
+            self._note(decided)
+        self.decided_us = progress_us
+        return len(batch) > 0
 
     def _decide(self, batch: RawBatch) -> None:
         """Have every claim of a batch decided; return once all are, or when told to stop."""

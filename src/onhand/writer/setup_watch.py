@@ -52,14 +52,15 @@ class SetupWatch:
         is_failing = False
         while not self._stopping.wait(POLL_S):
             try:
-                self._follow()
+                self.follow()
                 is_failing = False
             except LedgerUnavailable as error:
                 if not is_failing:
                     log.warning("setup_not_read", error=str(error))
                 is_failing = True
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Read the set-up if it has changed."""
         newest = self._newest
         if newest is None or self._store.setup_version() != newest.version:
             self.offer(self._store.load_setup(newest))

@@ -109,14 +109,19 @@ class Turns:
         WriterFenced
             Another writer has taken over; nothing that was answered is lost.
         """
-        while True:
-            waiting = self._in_hand = self._intake.take(wait=not self._background.has_more)
-            if self._stopping.is_set() and not waiting:
-                return
-            self._turn(waiting)
-            self._in_hand = []
-            if not waiting:
-                self._tidy()
+        while self.take_one():
+            pass
+
+    def take_one(self) -> bool:
+        """Take one turn; False when told to stop and nothing waits."""
+        waiting = self._in_hand = self._intake.take(wait=not self._background.has_more)
+        if self._stopping.is_set() and not waiting:
+            return False
+        self._turn(waiting)
+        self._in_hand = []
+        if not waiting:
+            self._tidy()
+        return True
 
     def give_back(self) -> list[Waiting]:
         """Return the commands of a turn that did not come to its end: nobody has answered them."""

@@ -84,10 +84,13 @@ def verify_demand(settings: Settings, tell: Callable[[int], None]) -> DemandVeri
     cluster_id = open_identity(settings.data).id
     reader = TableReader(settings.table_dir, cluster_id)
     with contextlib.closing(open_ledger(settings, cluster_id=cluster_id)) as ledger:
-        return _compare(reader, OrderReads(ledger), tell)
+        return compare_demand(reader, OrderReads(ledger), tell)
 
 
-def _compare(reader: TableReader, reads: OrderReads, tell: Callable[[int], None]) -> DemandVerified:
+def compare_demand(
+    reader: TableReader, reads: OrderReads, tell: Callable[[int], None]
+) -> DemandVerified:
+    """Compare a reader's table of what is promised with a ledger; see :func:`verify_demand`."""
     reader.refresh()
     demand = reader.demand()
     if demand is None:
