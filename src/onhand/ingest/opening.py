@@ -169,12 +169,12 @@ class Opening:
     def _targets(self) -> dict[int, int]:
         """Decide what must be applied before readers may see this generation.
 
-        All that the generation before had; without one, all that is in the log now.
+        All that any table of the generation before had; without one, all that is in the log now.
         """
         reader = TableReader(self._settings.table_dir, self._directory.cluster_id)
         try:
             reader.refresh()
-            offsets = reader.progress().offsets
+            offsets = _furthest(reader)
         except TableUnavailable:
             offsets = self._log.end_offsets(self._partitions)
         return {
@@ -257,3 +257,15 @@ class Opening:
         if found is None:
             return Supply.create(path, **options)
         return Supply.load(path, found, **options)
+
+
+def _furthest(reader: TableReader) -> dict[TopicPartition, int]:
+    """Say how far the furthest table is in each partition: a slower one must not set the mark."""
+    furthest: dict[TopicPartition, int] = {}
+    for published, table in zip(reader.published(), reader.tables(), strict=True):
+        partitions = published.partitions
+        for partition, offset in zip(
+            partitions, table.applied_offsets(len(partitions)), strict=True
+        ):
+            furthest[partition] = max(offset, furthest.get(partition, 0))
+    return furthest
