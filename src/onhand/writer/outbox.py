@@ -66,6 +66,11 @@ class Pack(NamedTuple):
         """Leave out the events up to a number."""
         return Pack(number + 1, self.events[max(0, number + 1 - self.first) :])
 
+    def up_to(self, number: int) -> Pack | None:
+        """Leave out the events after a number; None when that is all of them."""
+        events = self.events[: max(0, number + 1 - self.first)]
+        return Pack(self.first, events) if events else None
+
 
 class Outbox:
     """Sends what the ledger has pending, one thread a topic.
@@ -98,6 +103,18 @@ class Outbox:
             lane.end(give_up_s)
         for lane in (self._ledger, self._events):
             lane.join(give_up_s)
+
+    def send_now(self, topic: str) -> None:
+        """Send what there is of a topic, in the caller's thread; for those that start no threads.
+
+        Raises
+        ------
+        LogUnavailable, LedgerUnavailable
+            What is left is sent the next time.
+        """
+        for lane in (self._ledger, self._events):
+            if lane.topic == topic:
+                lane.send_now()
 
     # ---- the writer's thread ----
 
@@ -255,7 +272,7 @@ class _Lane:
                 time.sleep(self._source.linger_s)
             self._there_is_more.clear()
             try:
-                self._send_all()
+                self.send_now()
                 failures, self.error = 0, None
             except (LogUnavailable, LedgerUnavailable) as error:
                 self._note(error)
@@ -272,7 +289,7 @@ class _Lane:
             if self._is_over() or (self._give_up_s is not None and not self.pending):
                 return
 
-    def _send_all(self) -> None:
+    def send_now(self) -> None:
         """Send what is there now; what comes meanwhile gathers for the next time."""
         newest = self._newest
         while (self.sent is None or self.sent < newest) and not self._is_over():
@@ -311,6 +328,9 @@ class _Lane:
 
     def _read_back(self, newest: int) -> Pack | None:
         found = self._source.pending(CHUNK_COUNT_MAX)
+        if found is not None:
+            # What is newer another writer has committed, and it is that one's to send and to note.
+            found = found.up_to(newest)
         if self.sent is None:
             # What was committed when this was asked and is not pending has been sent before.
             self.sent = found.first - 1 if found is not None else newest

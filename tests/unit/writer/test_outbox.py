@@ -5,10 +5,13 @@ import time
 
 import pytest
 
-from onhand.errors import LogUnavailable
+from onhand.errors import LogUnavailable, WriterFenced
+from onhand.ledger.order_store import OrderStore
+from onhand.ledger.rows import Commit, EventRow
 from onhand.log.base import NewRecord, failed
 from onhand.log.topics import CLAIMS, LEDGER, ORDER_EVENTS
 from onhand.orders.engine import Asked
+from onhand.writer.outbox import Outbox
 from tests.deployments import wait_until
 from tests.writers import hold_of
 
@@ -115,6 +118,24 @@ def test_more_than_is_kept_in_memory_is_read_back(deploy, monkeypatch):
     down.is_down = False
     wait_until(lambda: len(told(shop)) == 300)
     assert told(shop) == [("onhand.hold.placed", each) for each in ids]
+
+
+def test_what_a_newer_writer_has_committed_is_not_sent_by_the_one_before_it(deploy):
+    """A writer that was overtaken notes nothing beyond its own, and is told that it is fenced."""
+    shop = deploy()
+    old, new = OrderStore(shop.ledger), OrderStore(shop.ledger)
+    for store in (old, new):
+        store.take_over("test", 1)
+    outbox = Outbox(old, shop.log, old.statistics().position, one_by_one=False)
+    new.commit(Commit(events=[EventRow("h-1", b"{}")]))
+    outbox.send_now(ORDER_EVENTS)
+    assert not shop.records(ORDER_EVENTS)
+    marks = Commit(events=[EventRow("h-2", b"{}")])
+    outbox.add_marks(marks)
+    with pytest.raises(WriterFenced):
+        old.commit(marks)
+    for store in (old, new):
+        store.close()
 
 
 def test_claims_are_decided_once_and_move_stock_without_a_gap(shop):
