@@ -54,6 +54,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "locations": Entry("onhand.cli.locations:locations", "Load and list locations."),
     "token": Entry("onhand.cli.token:token", "Create, list and revoke access tokens."),
     "verify": Entry("onhand.cli.verify:verify", "Rebuild aside and list every difference."),
+    "simulate": Entry("onhand.cli.simulate:simulate", "Run simulated worlds and find what breaks."),
     "explain": Entry("onhand.cli.explain:explain", "Show the terms behind one number."),
     "dead-letters": Entry(
         "onhand.cli.dead_letters:dead_letters", "List, show and re-submit refused events."

@@ -1,0 +1,1 @@
+"""The whole engine on simulated edges, from one seed; read docs/simulation.md first."""
