@@ -48,6 +48,7 @@ def test_another_seed_takes_other_steps(places):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_a_thousand_long_seeds_hold():
     """A thousand worlds of a thousand steps break nothing."""
     broken = [

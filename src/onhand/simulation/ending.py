@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ROUNDS_MAX: Final = 60
 TICK_US: Final = 1_100_000
+EXPIRED_US: Final = 2 * TICK_US
+"""How long after its end a hold may still be there."""
 
 
 def come_to_rest(world: World) -> None:
@@ -162,6 +164,10 @@ def _check_ledger(world: World) -> None:
         must(kept.get(row.id) == row.document, "the ledger has what was committed", row.id)
     active = {its_id for its_id, each in promised.holds.items() if each["status"] == "active"}
     must(is_open["hold"] == active, "every active hold is there", is_open["hold"] ^ active)
+    now_us = world.writer_clock()
+    for hold_id in active:
+        expires_us = promised.holds[hold_id]["expires_us"]
+        must(expires_us > now_us - EXPIRED_US, "what has run out is released", hold_id)
     for ask in world.clients.settled:
         _check_survived(world, ask.answer.document if ask.answer else b"{}", ask.asked.what)
 

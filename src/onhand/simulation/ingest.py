@@ -205,7 +205,7 @@ class Follower:
         known = set(skus)
         for cell, expected in self.shelf.cells().items():
             if cell[0] in known and cell not in found:
-                must(expected == NOTHING, "no cell is missing", cell, expected)
+                must(expected == NOTHING, "numbers follow from offsets: none", cell, expected)
         sequence = table.progress()[3]
         must(
             sequence == self.shelf.sequence,

@@ -13,7 +13,7 @@ from onhand.simulation.faults import Killed
 from onhand.simulation.timeline import SECOND_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from onhand.simulation.trace import Trace
@@ -66,7 +66,7 @@ class Scheduler:
         self._world = world
         self._random = random
         self._trace = trace
-        self._fault_chance = random.choice((0.0, 0.02, 0.05, 0.15))
+        self._fault_chance = random.choice((0.0, 0.05, 0.15, 0.3))
         weights = {name: weight * random.choice((0.3, 1, 1, 2)) for name, weight in WEIGHTS.items()}
         for name in TROUBLES:
             weights[name] *= random.choice((0, 1, 3))
@@ -121,17 +121,20 @@ class Scheduler:
     def _poll(self) -> str:
         ingest = self._world.ingest
         if ingest is None:
-            return self._in_ingest(self._world.open_ingest)
+            return self._in_ingest(self._world.open_ingest, ("kill", "down"))
         lane = self._random.randrange(ingest.engine.lane_count)
-        return self._in_ingest(lambda: ingest.poll(lane))
+        return self._in_ingest(lambda: ingest.poll(lane), ("log", "log", "log", "down"))
 
     def _apply(self) -> str:
         number = self._random.randrange(self._world.settings.shard_count)
-        return f"{number} {self._in_ingest(lambda: self._world.apply(number))}"
+        news = self._in_ingest(lambda: self._world.apply(number), ("kill", "full"))
+        return f"{number} {news}"
 
     def _write_checkpoint(self) -> str:
         ingest = self._world.ingest
-        return "no ingest" if ingest is None else self._in_ingest(ingest.write_checkpoint)
+        if ingest is None:
+            return "no ingest"
+        return self._in_ingest(ingest.write_checkpoint, ("kill", "full"))
 
     def _kill_ingest(self) -> str:
         return self._world.kill_ingest()
@@ -139,11 +142,11 @@ class Scheduler:
     def _crash_host(self) -> str:
         return self._world.crash_host()
 
-    def _in_ingest(self, work: Callable[[], str]) -> str:
+    def _in_ingest(self, work: Callable[[], str], faults: Sequence[str]) -> str:
         """Do something in the ingest process, which may meet a fault and die of it."""
         world, disk, log = self._world, self._world.disk, self._world.log
         if self._is_faulty():
-            kind = self._random.choice(("kill", "full", "log", "down"))
+            kind = self._random.choice(faults)
             if kind == "kill":
                 disk.kill_after = self._random.randint(0, 12)
             elif kind == "full":

@@ -44,6 +44,7 @@ class Ask:
         self.answer: Answer | None = None
         self.is_waiting = False
         self.is_settled = False
+        self.writer: WriterProcess | None = None
         self._promised = promised
 
     def deliver(self, answered: Sequence[Waiting]) -> None:
@@ -169,6 +170,7 @@ class WriterProcess:
     def ask(self, ask: Ask) -> None:
         """Let a command wait."""
         self.asks.append(ask)
+        ask.writer = self
         self.intake.put([ask.waiting()])
 
     def turn(self) -> str:
@@ -178,7 +180,7 @@ class WriterProcess:
         except WriterFenced:
             self._end()
             return "fenced"
-        self.asks = [each for each in self.asks if each.is_waiting]
+        self.asks = self._still_asked()
         return "turned"
 
     def send(self, topic: str) -> str:
@@ -213,7 +215,7 @@ class WriterProcess:
     def kill(self) -> None:
         """End at once: nothing more is decided, written or told."""
         self.is_alive = False
-        for each in self.asks:
+        for each in self._still_asked():
             each.is_waiting = False
         self.asks = []
         self.opened.store.close()
@@ -222,6 +224,10 @@ class WriterProcess:
     def topics(self) -> tuple[str, str]:
         """Name what it sends."""
         return (LEDGER, ORDER_EVENTS)
+
+    def _still_asked(self) -> list[Ask]:
+        """List the commands that wait here: one that failed may wait elsewhere by now."""
+        return [each for each in self.asks if each.is_waiting and each.writer is self]
 
     def _end(self) -> None:
         """End as a fenced process does: whoever waits is told."""
