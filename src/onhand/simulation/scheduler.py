@@ -44,7 +44,7 @@ WEIGHTS: Final = {
 """How likely each step is, in the world where everything is as it mostly is."""
 
 TROUBLES: Final = ("set_clock", "kill_ingest", "kill_writer", "second_writer", "crash_host")
-LOG_FAULTS: Final = ("lost", "answer_lost", "partly", "killed_before", "killed_after")
+LOG_FAULTS: Final = ("lost", "lost", "answer_lost", "partly", "killed_before", "killed_after")
 LEDGER_FAULTS: Final = ("refused", "lost", "answer_lost", "killed_before", "killed_after")
 CLOCK_JUMPS_US: Final = tuple(
     seconds * SECOND_US for seconds in (0, 0, 0, -3_600, -1, 1, 30, 7_200)
@@ -123,7 +123,9 @@ class Scheduler:
         if ingest is None:
             return self._in_ingest(self._world.open_ingest, ("kill", "down"))
         lane = self._random.randrange(ingest.engine.lane_count)
-        return self._in_ingest(lambda: ingest.poll(lane), ("log", "log", "log", "down"))
+        # Most polls put nothing out, so most faults of the log meet nothing.
+        faults = ("log", "log", "log", "log", "log", "down")
+        return self._in_ingest(lambda: ingest.poll(lane), faults, risk=3.0)
 
     def _apply(self) -> str:
         number = self._random.randrange(self._world.settings.shard_count)
@@ -142,10 +144,12 @@ class Scheduler:
     def _crash_host(self) -> str:
         return self._world.crash_host()
 
-    def _in_ingest(self, work: Callable[[], str], faults: Sequence[str]) -> str:
+    def _in_ingest(
+        self, work: Callable[[], str], faults: Sequence[str], *, risk: float = 1.0
+    ) -> str:
         """Do something in the ingest process, which may meet a fault and die of it."""
         world, disk, log = self._world, self._world.disk, self._world.log
-        if self._is_faulty():
+        if self._is_faulty(risk):
             kind = self._random.choice(faults)
             if kind == "kill":
                 disk.kill_after = self._random.randint(0, 12)
@@ -231,5 +235,5 @@ class Scheduler:
     def _look(self) -> str:
         return self._random.choice(self._world.storefronts).look()
 
-    def _is_faulty(self) -> bool:
-        return self._random.random() < self._fault_chance
+    def _is_faulty(self, risk: float = 1.0) -> bool:
+        return self._random.random() < risk * self._fault_chance
