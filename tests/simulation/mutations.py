@@ -24,7 +24,6 @@ from onhand.orders.upkeep import Expired
 from onhand.table.checkpoint import Checkpoints
 from onhand.table.supply import Image, Supply
 from onhand.writer import claims_feed, outbox
-from onhand.writer.claims_feed import ClaimsFeed
 from onhand.writer.deciding import Deciding
 from onhand.writer.outbox import Pack
 from onhand.writer.stock import TableStock
@@ -354,18 +353,6 @@ def claims_decided_again(patch):
     patch.setattr(claims_feed, "key_of", lambda _claim: next(numbers).to_bytes(16, "big"))
 
 
-def claims_noted_before_decided(patch):
-    def take(self, reader):
-        batch = reader.poll(500, 0.0)
-        self._note({number: offset for (_, number), offset in reader.next_offsets().items()})
-        if len(batch):
-            self._decide(batch)
-        self.decided_us = reader.progress_us()
-        return len(batch) > 0
-
-    patch.setattr(ClaimsFeed, "take", take)
-
-
 def sent_before_committed(patch):
     real = Turns._write
 
@@ -543,12 +530,6 @@ MUTATIONS = {
             "a claim told twice is decided twice",
             claims_decided_again,
             ("everything comes to rest",),
-        ),
-        Mutation(
-            "claims are noted as read before they are decided",
-            claims_noted_before_decided,
-            ("everything comes to rest",),
-            60,
         ),
         Mutation(
             "movements are sent before their commit",
