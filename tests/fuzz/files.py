@@ -16,6 +16,7 @@ from onhand.errors import CheckpointInvalid
 from onhand.recommendations.checkpoint import load_checkpoint, new_learnt, write_checkpoint
 from onhand.recommendations.snapshot import SnapshotFollower
 from onhand.table.checkpoint_file import PREAMBLE_BYTES, Checkpoint, CheckpointMeta, write_file
+from onhand.table.disk import DISK
 from tests.baskets import learner, publish, sales_of, settings
 
 REPAIR, CUT = 1, 2
@@ -138,7 +139,8 @@ def _scratch():
 def _checkpoint():
     path = _scratch() / "whole"
     with path.open("wb", buffering=0) as file:
-        write_file(file, _META, {name: [memoryview(part)] for name, part in _SECTIONS.items()})
+        sections = {name: [memoryview(part)] for name, part in _SECTIONS.items()}
+        write_file(file, _META, sections, DISK)
     return path.read_bytes()
 
 
