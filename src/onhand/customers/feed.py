@@ -151,7 +151,7 @@ class PurchaseFeed:
             # Retention was faster. What is left must not wait for what is gone.
             log.error("purchases_skipped", records=skipped, reason="dropped before they were read")
             self._skipped.add(skipped)
-        return self._log.reader(start)
+        return self._log.reader(start, gather_ms=int(PACE_S * 1000))
 
     def _keep(self, reader: LogReader, rows: list[PurchaseRow]) -> None:
         after = reader.next_offsets()

@@ -200,11 +200,14 @@ class EventLog(Protocol):
         self,
         start: Mapping[TopicPartition, int],
         indexes: Mapping[TopicPartition, int] | None = None,
+        *,
+        gather_ms: int = 0,
     ) -> LogReader:
         """Open a reader at offsets.
 
         ``indexes`` gives each partition's number in ``RawBatch.partitions``; left out, it is the
-        place in ``sorted(start)``.
+        place in ``sorted(start)``. Who is in no hurry lets records gather for up to ``gather_ms``:
+        a broker that hands over every record at once has less time for those that are waited for.
 
         Raises
         ------

@@ -128,6 +128,8 @@ class EmbeddedLog:
         self,
         start: Mapping[TopicPartition, int],
         indexes: Mapping[TopicPartition, int] | None = None,
+        *,
+        gather_ms: int = 0,  # noqa: ARG002 - a look into a file keeps nobody from anything
     ) -> EmbeddedReader:
         """Open a reader at offsets."""
         if indexes is None:

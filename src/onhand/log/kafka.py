@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
+import msgspec
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
@@ -170,13 +171,16 @@ class KafkaLog:
         self,
         start: Mapping[TopicPartition, int],
         indexes: Mapping[TopicPartition, int] | None = None,
+        *,
+        gather_ms: int = 0,
     ) -> KafkaReader:
         """Open a reader at offsets."""
         partitions = sorted(start)
         if indexes is None:
             indexes = {partition: index for index, partition in enumerate(partitions)}
         check_starts(start, self.begin_offsets(partitions), self.end_offsets(partitions))
-        return KafkaReader(self._options, self._admin, start, indexes, self._now_us)
+        options = msgspec.structs.replace(self._options, gather_ms=gather_ms)
+        return KafkaReader(options, self._admin, start, indexes, self._now_us)
 
     def prune(self, appended_before_us: int, keep: Mapping[TopicPartition, int]) -> int:  # noqa: ARG002
         """Do nothing: Kafka drops records by its topics' retention."""

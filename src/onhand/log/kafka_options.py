@@ -13,6 +13,9 @@ from onhand.errors import LogFull, LogUnavailable, OnhandError, RecordTooLarge, 
 GROUP: Final = "onhand-ingest"
 """The consumer group that offsets are committed to, for tools that show lag."""
 
+GATHERED_BYTES: Final = 1 << 20
+"""What a reader in no hurry is handed at once, however short it has gathered."""
+
 RESERVED: Final = frozenset(
     {
         "acks",
@@ -78,6 +81,7 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_s: float = 10.0
     linger_ms: float = 2.0
     fetch_wait_ms: int = 5
+    gather_ms: int = 0
     prefetch_bytes_max: int = 64 << 20
     waiting_bytes_max: int = 64 << 20
     retention_hours: int = 168
@@ -126,8 +130,8 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
     def consumer(self) -> dict[str, Any]:
         """Return the options of a consumer that reads on from given offsets and never skips."""
         return {
-            "fetch.min.bytes": 1,
-            "fetch.wait.max.ms": self.fetch_wait_ms,
+            "fetch.min.bytes": GATHERED_BYTES if self.gather_ms else 1,
+            "fetch.wait.max.ms": max(self.fetch_wait_ms, self.gather_ms),
             "fetch.error.backoff.ms": 100,
             # A full prefetch must not leave a partition alone for the default of a second.
             "fetch.queue.backoff.ms": 5,

@@ -37,6 +37,9 @@ TOPICS: Final = ("stock.sales", LEDGER)
 """Where sales are: tills publish to the first, the order layer to the second."""
 
 POLL_S: Final = 0.2
+PACE_S: Final = 0.1
+"""Between polls that have emptied the log: what is learnt is published every few seconds."""
+
 PUBLISH_US: Final = 5_000_000
 CHECKPOINT_US: Final = 60_000_000
 PUBLISH_SHARE: Final = 20
@@ -108,12 +111,13 @@ class Engine:
         indexes = {partition: index for index, partition in enumerate(self._partitions)}
         self._ledger = frozenset(index for (topic, _), index in indexes.items() if topic == LEDGER)
         self._window = window_of(settings)
-        self._reader = event_log.reader(start, indexes)
+        self._reader = event_log.reader(start, indexes, gather_ms=int(PACE_S * 1000))
         self._ranked = Ranked(learnt.pairs)
         self._metrics = _Metrics(page, learnt)
         self._published_us = self._publish_after_us = 0
         self._checkpoint_after_us = clock() + CHECKPOINT_US
         self._is_new = True
+        self._is_caught_up = False
 
     def stop(self) -> None:
         """Let the flow end."""
@@ -133,7 +137,10 @@ class Engine:
 
     def read(self) -> Poll:
         """Poll the log; without records when there are none for a while."""
+        if self._is_caught_up:
+            self.stopping.wait(PACE_S)
         raw = self._reader.poll(self._record_count_max, POLL_S)
+        self._is_caught_up = self._reader.lag_events() < self._record_count_max
         return Poll(
             raw,
             self._reader.next_offsets(),

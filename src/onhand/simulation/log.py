@@ -151,6 +151,8 @@ class SimulatedLog:
         self,
         start: Mapping[TopicPartition, int],
         indexes: Mapping[TopicPartition, int] | None = None,
+        *,
+        gather_ms: int = 0,  # noqa: ARG002 - the scheduler decides when a reader looks
     ) -> SimulatedReader:
         """Open a reader at offsets."""
         self._reach()

@@ -137,7 +137,7 @@ class ClaimsFeed:
         """
         start = {**self._log.begin_offsets(partitions), **self._offsets(partitions)}
         self._noted = {number: start[topic, number] for topic, number in partitions}
-        return self._log.reader(start)
+        return self._log.reader(start, gather_ms=int(PAUSE_S * 1000))
 
     def _offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         known = self._store.claim_offsets()
