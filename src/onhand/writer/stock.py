@@ -1,7 +1,9 @@
 """Both tables as decisions see them: supply as applied, less demand as decided so far.
 
-What is reserved is seen by every reader at once, before its commit: until then it can only be
-taken back, so that a reader may see too little for a moment and never too much.
+What is reserved is seen by every reader at once, before its commit, so that a reader may see too
+little for a moment. What a batch frees is seen at once as well: until its commit, or until a
+restart after one that never came, a reader may see units that are promised still. The writer, which
+alone promises, never does.
 """
 
 from __future__ import annotations
