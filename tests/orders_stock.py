@@ -112,6 +112,12 @@ class NaiveStock:
         self.lowest[cell] = min(self.lowest.get(cell, 0), self.reserved[cell])
         assert self.reserved[cell] >= 0, f"less than nothing is reserved in {cell}"
 
+    def land(self, sku, location, quantity):
+        self.reserve(sku, location, -quantity)
+
+    def settle(self):
+        """Nothing: nobody reads beside the one who decides."""
+
     def backorder(self, sku, location, day, delta):
         key = (sku, location, day)
         self.backorders[key] = self.backorders.get(key, 0) + delta

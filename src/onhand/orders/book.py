@@ -205,6 +205,7 @@ class Book:
         self._journal.clear()
         self._told.clear()
         self._made.clear()
+        self.stock.settle()
 
     def adopt_hold(self, hold: Hold) -> None:
         """Take a hold from the ledger as it is; :meth:`forget_closed` lets a closed one go."""
@@ -289,6 +290,8 @@ class Book:
         while self.handovers and self.handovers[0].sequence <= sequence:
             handover = self.handovers.popleft()
             done.append(handover)
+            for sku, location, quantity in handover.reserved:
+                self.stock.land(sku, location, quantity)
             self._land(handover)
         return done
 
@@ -500,7 +503,6 @@ class Book:
             self.in_flight[cell] = self.in_flight.get(cell, 0) + quantity
 
     def _land(self, handover: Handover) -> None:
-        self._lower(handover.reserved)
         for sku, location, quantity in handover.reserved:
             cell = (sku, location)
             left = self.in_flight[cell] - quantity
@@ -513,6 +515,7 @@ class Book:
         self.handovers.pop()
         self._made.pop()
         self.last_sequence = handover.sequence - 1
+        self._lower(handover.reserved)
         self._land(handover)
 
     def _untell(self, _: None, __: None) -> None:

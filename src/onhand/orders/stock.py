@@ -38,6 +38,12 @@ class Stock(Protocol):
     def reserve(self, sku: str, location: str, delta: int) -> None:
         """Raise or lower what is reserved in a cell."""
 
+    def land(self, sku: str, location: str, quantity: int) -> None:
+        """Lower what is reserved in a cell for units that left it, now that supply knows."""
+
+    def settle(self) -> None:
+        """Take what was reserved and freed for good: it is on disk."""
+
     def backorder(self, sku: str, location: str, day: int, delta: int) -> None:
         """Raise or lower what is backordered against what comes to a cell by a day."""
 

@@ -225,7 +225,6 @@ class Scheduler:
         try:
             return f"{writer.epoch} {work(writer)}"
         except Killed:
-            world.is_demand_in_doubt = world.is_demand_in_doubt or writer is world.newest_writer()
             return f"died {world.kill_writer(writer)}"
         finally:
             world.log.next_fault = world.ledger.next_fault = None

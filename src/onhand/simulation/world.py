@@ -118,7 +118,6 @@ class World:
         self.ingest: IngestProcess | None = None
         self.writers: list[WriterProcess] = []
         self.storefronts = [self._storefront() for _ in range(READER_COUNT)]
-        self.is_demand_in_doubt = False
         """Whether a writer died within a turn: the table of what is promised is half changed."""
         self._metrics = IngestMetrics(places.page), WriterMetrics(places.page)
         self._sent: dict[str, set[int]] = {LEDGER: set(), ORDER_EVENTS: set()}
@@ -228,7 +227,6 @@ class World:
         if not writer.open():
             return "has to wait"
         self.writers.append(writer)
-        self.is_demand_in_doubt = False
         self._check_demand(writer)
         return f"epoch {writer.epoch}"
 
@@ -276,7 +274,7 @@ class World:
     def _check_demand_covers(self) -> None:
         """Find promises that readers do not see: what supply applies is lowered after it."""
         demand = self._published_reader()
-        if demand is None or self.is_demand_in_doubt:
+        if demand is None:
             return
         reserved = demand.demand()
         if reserved is None:

@@ -1,9 +1,8 @@
 """Both tables as decisions see them: supply as applied, less demand as decided so far.
 
-What is reserved is seen by every reader at once, before its commit, so that a reader may see too
-little for a moment. What a batch frees is seen at once as well: until its commit, or until a
-restart after one that never came, a reader may see units that are promised still. The writer, which
-alone promises, never does.
+What a batch reserves is in the demand table at once, before its commit; what it frees is lowered
+there only once that is on disk. So a reader may see too little for a moment and never too much,
+whatever becomes of the commit or of the process. Decisions see both at once.
 """
 
 from __future__ import annotations
@@ -43,6 +42,8 @@ class TableStock:
     def __init__(self, reader: TableReader, demand: Demand) -> None:
         self.reader = reader
         self.demand = demand
+        self._uncommitted: dict[tuple[str, str], int] = {}
+        self._freed: dict[str, dict[str, int]] = {}
 
     def knows_sku(self, sku: str) -> bool:
         """Tell whether an event or set-up has named a SKU."""
@@ -58,23 +59,58 @@ class TableStock:
 
     def promisable(self, sku: str, location: str) -> int:
         """Read on_hand - reserved - safety_stock of a cell, not floored."""
-        return self.reader.promisable(sku, location)
+        return self.reader.promisable(sku, location) + self._freed_units(sku, location)
 
     def group_cells(self, skus: list[str], group: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         """Read available, floored at 0, of every member of a group: names, int64 [skus, names]."""
-        return self.reader.group_cells(skus, group)
+        names, cells = self.reader.group_cells(skus, group)
+        if self._freed:
+            for row, sku in enumerate(skus):
+                for location in self._freed.get(sku, ()):
+                    if location in names:
+                        units = max(0, self.promisable(sku, location))
+                        cells[row, names.index(location)] = units
+        return names, cells
 
     def shortfall(self, sku: str, location: str) -> int:
         """Read max(0, reserved + min(0, safety_stock) - on_hand) of a cell."""
-        return self.reader.cell_shortfall(sku, location)
+        short = self.reader.cell_shortfall(sku, location)
+        return max(0, short - self._freed_units(sku, location))
 
     def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
         """List (day, units) from which so many can be ordered, backorders taken off."""
-        return self.reader.to_order(sku, location, now_us)
+        listed = self.reader.to_order(sku, location, now_us)
+        freed = self._freed_units(sku, location)
+        if not freed:
+            return listed
+        # Of each day's sum what is available, floored, is one and the same part.
+        shown = self.reader.promisable(sku, location)
+        more = max(0, shown + freed) - max(0, shown)
+        return [(day, units + more) for day, units in listed]
 
     def reserve(self, sku: str, location: str, delta: int) -> None:
-        """Raise or lower what is reserved in a cell."""
-        self.demand.add(sku, location, delta)
+        """Raise or lower what is reserved in a cell; readers see the lower number once settled."""
+        cell = (sku, location)
+        before = self._uncommitted.get(cell, 0)
+        after = before + delta
+        shown = max(0, after) - max(0, before)
+        if shown:
+            self.demand.add(sku, location, shown)
+        self._uncommitted[cell] = after
+        if before < 0 or after < 0:
+            self._note_freed(sku, location, max(0, -after))
+
+    def land(self, sku: str, location: str, quantity: int) -> None:
+        """Lower what is reserved in a cell for units that left it, now that supply knows."""
+        self.demand.add(sku, location, -quantity)
+
+    def settle(self) -> None:
+        """Show what was freed: it is on disk."""
+        for (sku, location), units in self._uncommitted.items():
+            if units < 0:
+                self.demand.add(sku, location, units)
+        self._uncommitted.clear()
+        self._freed.clear()
 
     def backorder(self, sku: str, location: str, day: int, delta: int) -> None:
         """Raise or lower what is backordered against what comes to a cell by a day."""
@@ -83,6 +119,19 @@ class TableStock:
     def load(self, skus: Sequence[str], locations: Sequence[str], units: Sequence[int]) -> None:
         """Reserve in many cells at once, at start."""
         self.demand.add_many(list(skus), list(locations), list(units))
+
+    def _freed_units(self, sku: str, location: str) -> int:
+        places = self._freed.get(sku)
+        return places.get(location, 0) if places is not None else 0
+
+    def _note_freed(self, sku: str, location: str, units: int) -> None:
+        places = self._freed.setdefault(sku, {})
+        if units:
+            places[location] = units
+            return
+        places.pop(location, None)
+        if not places:
+            del self._freed[sku]
 
 
 @contextlib.contextmanager

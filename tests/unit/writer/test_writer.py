@@ -1,5 +1,6 @@
 """Commands are decided, on disk, and then answered; what is refused changes nothing."""
 
+from onhand.ledger import OrderStore
 from onhand.orders.engine import Asked
 from tests.writers import code, document, extension, hold_of
 
@@ -111,3 +112,19 @@ def test_set_up_is_followed(shop):
     shop.set_up("north", enabled=False)
     shop.writer.use_setup(shop.setup_store.load_setup())
     assert code(shop.ask("place_hold", hold_of())) == "location_disabled"
+
+
+def test_what_a_batch_frees_is_seen_once_it_is_on_disk(shop, monkeypatch):
+    """Until then readers see it promised: a commit that never comes would have shown too much."""
+    hold = shop.hold(quantity=3)["id"]
+    seen = []
+
+    def commit(store, *arguments):
+        seen.append(shop.reserved())
+        return real(store, *arguments)
+
+    real = OrderStore.commit
+    monkeypatch.setattr(OrderStore, "commit", commit)
+    assert not shop.ask("release_hold", target=hold).refused
+    assert seen[-1] == 3
+    assert shop.reserved() == 0
