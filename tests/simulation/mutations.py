@@ -257,6 +257,14 @@ def promised_beyond_the_shelf(patch):
     patch.setattr(TableStock, "promisable", lambda self, *cell: promisable(self, *cell) + 1)
 
 
+def freed_before_the_commit(patch):
+    patch.setattr(
+        TableStock,
+        "reserve",
+        lambda self, sku, location, delta: self.demand.add(sku, location, delta),
+    )
+
+
 def released_units_kept(patch):
     real = TableStock.reserve
 
@@ -466,6 +474,12 @@ MUTATIONS = {
             "one unit more is promised than is there",
             promised_beyond_the_shelf,
             ("never oversold",),
+        ),
+        Mutation(
+            "what a batch frees is lowered before its commit",
+            freed_before_the_commit,
+            ("what is promised is seen by readers",),
+            60,
         ),
         Mutation(
             "what is released stays reserved",

@@ -234,6 +234,7 @@ class World:
         """Let a writer's process die."""
         writer.kill()
         self.writers.remove(writer)
+        self._check_demand_covers()
         return f"killed {writer.epoch}"
 
     def turn(self, writer: WriterProcess, what: str) -> str:
@@ -272,7 +273,10 @@ class World:
         must(found == expected, "reserved is open and in flight", found, expected)
 
     def _check_demand_covers(self) -> None:
-        """Find promises that readers do not see: what supply applies is lowered after it."""
+        """Find promises that readers do not see: what supply applies is lowered after it.
+
+        Of a writer that died the table lives on, as it was at that moment, until the next one's.
+        """
         demand = self._published_reader()
         if demand is None:
             return
@@ -281,7 +285,7 @@ class World:
             return
         for cell, units in self.promised.reserved(self.applied()).items():
             found = reserved.reserved(*cell)
-            must(found >= units, "reserved is lowered after supply has applied", cell, found, units)
+            must(found >= units, "what is promised is seen by readers", cell, found, units)
 
     def _check_not_oversold(self, writer: WriterProcess, before: dict[Cell, int]) -> None:
         """Find a promise that the shelf, as far as it is known, cannot keep."""
