@@ -102,3 +102,13 @@ def test_each_key_is_met_once(batches):
         for key, is_fresh in zip(batch, fresh, strict=True):
             assert is_fresh == (key not in known)
             known.add(key)
+
+
+def test_counts_at_the_end_of_a_large_batch_are_named_in_full():
+    """Of two counts of one time the greater id rules, also where a batch's texts pass 64 KiB."""
+    log, tally = MemoryLog(), Tally()
+    long = "x" * 120
+    filling = [event("receipt", 1, at=at, id=f"{at}-{long}", sku="pear") for at in range(700)]
+    counts = [event("count", units, at=800, id=name) for name, units in [("a", 3), ("b", 8)]]
+    told(tally, log, *filling, *reversed(counts))
+    assert tally.against({"apple": (8, 0, 0, 0), "pear": (700, 0, 0, 0)}).differences == []

@@ -158,8 +158,9 @@ class Tally:
 
     def _count(self, cell: int, event: Any, quantity: int, heap: bytes | bytearray) -> None:
         """Keep the newest count of a cell: of the same time, the greater source and id."""
-        begin, middle = int(event["source_off"]), int(event["source_off"]) + event["source_len"]
-        source, name = heap[begin:middle], heap[middle : middle + event["id_len"]]
+        begin = int(event["source_off"])
+        middle = begin + int(event["source_len"])
+        source, name = heap[begin:middle], heap[middle : middle + int(event["id_len"])]
         count = (int(event["occurred_us"]), bytes(source), bytes(name), quantity)
         self._counts[cell] = max(count, self._counts.get(cell, count))
 
