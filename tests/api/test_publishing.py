@@ -7,6 +7,7 @@ import pytest
 
 from onhand.log.embedded import EmbeddedLog
 from onhand.log.open import LOG_FILE
+from tests.deployments import wait_until
 from tests.servers import Server, event, now, problem
 from tests.stock_events import OWN_FIELDS
 from tests.stock_events import event as event_of
@@ -26,6 +27,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def log(server):
     log = EmbeddedLog(server.data / LOG_FILE)
+    wait_until(lambda: log.partitions(["stock.sales"]))  # A server that just started makes them.
     yield log
     log.close()
 
