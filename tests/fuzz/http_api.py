@@ -46,7 +46,7 @@ def stock(deployment):
     for location in LOCATIONS:
         place = {"name": location, "type": "store", "latitude": 52.5, "longitude": 13.4,
                  "postal_code": "10115", "country": "DE", "groups": ["0", "online"]}  # fmt: skip
-        assert deployment.request("PUT", f"/v1/locations/{location}", place)[0] in {200, 201}
+        put(deployment, f"/v1/locations/{location}", place)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     receipts = [
         {"type": "receipt", "id": f"{sku}-{location}", "source": "fuzz", "occurred_at": now,
@@ -54,6 +54,11 @@ def stock(deployment):
         for sku in SKUS for location in LOCATIONS
     ]  # fmt: skip
     assert deployment.publish(*receipts) == (202, {"accepted": len(receipts), "rejected": []})
+
+
+def put(deployment, path, document):
+    """Put a document; a server that has just started may ask for patience."""
+    wait_until(lambda: deployment.request("PUT", path, document)[0] in {200, 201})
 
 
 def fuzz(deployment, *, seconds, examples, seed, scratch):

@@ -130,7 +130,7 @@ def test_every_number_equals_the_naive_twins(shard_count, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("shard_count", [1, 2, 5])
 def test_every_number_equals_the_naive_twins_for_many_set_ups(shard_count):
     """The same holds for hundreds of set-ups."""

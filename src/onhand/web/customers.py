@@ -208,7 +208,7 @@ async def read_customer(
     """
     commands_of(request).admit(request.headers.get("authorization"), "associate", "orders")
     asked = parse_parameters(HistoryParameters, request.scope["query_string"].decode())
-    document = await _desk(request).read(_id_of(customer_id), asked)
+    document = await _desk(request).read(customer_id_of(customer_id), asked)
     return Response(document, media_type=MediaType.JSON)
 
 
@@ -220,7 +220,7 @@ async def put_wishlist(
     """Replace what a customer wishes for: up to 200 SKUs, each once. An empty list removes it."""
     commands_of(request).admit(request.headers.get("authorization"), "associate", "orders")
     wishes = parse_wishes(decode_json(await request.body()))
-    document = await _desk(request).put_wishes(_id_of(customer_id), wishes)
+    document = await _desk(request).put_wishes(customer_id_of(customer_id), wishes)
     return Response(document, media_type=MediaType.JSON)
 
 
@@ -236,7 +236,7 @@ async def erase_customer(
     was published before stays in the event log for as long as the log keeps it.
     """
     commands_of(request).admit(request.headers.get("authorization"), "orders")
-    document = await _desk(request).erase(_id_of(customer_id))
+    document = await _desk(request).erase(customer_id_of(customer_id))
     if isinstance(document, ErasureRefused):
         reply = refusal_reply(document.document)
         return Response(reply.body, status_code=reply.status, headers=dict(reply.headers))
@@ -284,7 +284,7 @@ def _desk(request: Request[Any, Any, Any]) -> CustomerDesk:
     return desk
 
 
-def _id_of(step: str) -> str:
+def customer_id_of(step: str) -> str:
     """Read a customer's id from a path.
 
     Raises

@@ -19,9 +19,9 @@ from onhand.recommendations.sellable import Sellable
 from onhand.web.auth import guard
 from onhand.web.availability import unknown_sku
 from onhand.web.commands import actor_of, commands_of
+from onhand.web.customers import customer_id_of
 from onhand.web.documents import Document, Time, Units
 from onhand.web.openapi import described
-from onhand.web.order_pages import must_be_printable
 from onhand.web.parameters import parse_parameters
 
 if TYPE_CHECKING:
@@ -258,9 +258,7 @@ async def recommend_to_customer(
     asked = parse_parameters(RecommendationParameters, request.scope["query_string"].decode())
     if asked.location is not None:
         actor_of(grant).must_work_at(asked.location)
-    customer = unquote(customer_id)
-    must_be_printable("customer", customer)
-    return await services.recommending.for_customer(customer, asked)
+    return await services.recommending.for_customer(customer_id_of(customer_id), asked)
 
 
 def _reason(reason: Reason) -> ReasonDocument:

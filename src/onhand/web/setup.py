@@ -19,6 +19,7 @@ from onhand.model.setup import (
     parse_skus,
     unconfigured_location,
 )
+from onhand.model.validate import Text64
 from onhand.web.auth import guard
 from onhand.web.openapi import described
 from onhand.web.parameters import ListParameters, parse_parameters
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 CREATED: Final = 201
 OK: Final = 200
+
+
+class LocationBody(Location, frozen=True, kw_only=True):
+    """What a location is set up as; its id is in the path, and may be repeated as it is there."""
+
+    id: Text64 = ""
+    configured: bool = True
 
 
 class LocationItem(Location, frozen=True, kw_only=True):
@@ -53,7 +61,7 @@ class Replaced(Struct, frozen=True):
 
 
 @put("/v1/locations/{location_id:str}", guards=[guard("admin")])
-@described(body=Location, answer=LocationItem, statuses={201: LocationItem})
+@described(body=LocationBody, answer=LocationItem, statuses={201: LocationItem})
 async def put_location(
     request: Request[Any, Any, Any], location_id: FromPath[str]
 ) -> Response[Any]:
