@@ -23,8 +23,10 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
     "allow_header_conformance",
-    "negative_data_rejection",
 )
+# What is wrong by the schema and taken for right is for a person to judge: bytes that happen to be
+# MessagePack are an event that is refused by name in a 202, and an id may be repeated in a body.
+CHECKS_FOR_PEOPLE = (*CHECKS, "negative_data_rejection")
 START_WAIT_S = 150
 # A body of events is answered by 202 and names the events that are refused.
 # A request of the stateful phase takes its body from an answer before, and is said to be wrong in a
@@ -61,13 +63,13 @@ def put(deployment, path, document):
     wait_until(lambda: deployment.request("PUT", path, document)[0] in {200, 201})
 
 
-def fuzz(deployment, *, seconds, examples, seed, scratch):
+def fuzz(deployment, *, seconds, examples, seed, checks, scratch):
     """Send requests for so long; answer what schemathesis says, and its exit code."""
     (scratch / "schemathesis.toml").write_text(SETTINGS)
     return subprocess.run(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run"),
-            *(f"{deployment.url}/openapi.json", "--checks", ",".join(CHECKS)),
+            *(f"{deployment.url}/openapi.json", "--checks", ",".join(checks)),
             *(option for path in LEFT_OUT for option in ("--exclude-path", path)),
             *("--header", "Authorization: Bearer whoever"),  # Nobody asks: --no-auth.
             *("--max-time", str(seconds), "--max-examples", str(examples), "--seed", str(seed)),
@@ -77,14 +79,21 @@ def fuzz(deployment, *, seconds, examples, seed, scratch):
     )  # fmt: skip
 
 
-def run(scratch, *, seconds, examples=50, seed=1):
+def run(scratch, *, seconds, examples=50, seed=1, checks=CHECKS):
     """Start a deployment, fuzz it, and list what is wrong, with what the server said."""
     deployment = Deployment(scratch, "--table-dir", str(scratch))
     try:
         deployment.start()
         wait_until(lambda: deployment.get("/readyz")[0] == HTTPStatus.OK, START_WAIT_S)
         stock(deployment)
-        found = fuzz(deployment, seconds=seconds, examples=examples, seed=seed, scratch=scratch)
+        found = fuzz(
+            deployment,
+            seconds=seconds,
+            examples=examples,
+            seed=seed,
+            checks=checks,
+            scratch=scratch,
+        )
         errors = [line for line in deployment.said().splitlines() if '"level":"error"' in line]
         alive = deployment.get("/healthz")[0] == HTTPStatus.OK
     finally:
@@ -99,7 +108,11 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="onhand-fuzz-", dir="/dev/shm") as scratch:
         found, errors, alive = run(
-            Path(scratch), seconds=arguments.seconds, examples=1_000, seed=arguments.seed
+            Path(scratch),
+            seconds=arguments.seconds,
+            examples=1_000,
+            seed=arguments.seed,
+            checks=CHECKS_FOR_PEOPLE,
         )
     print(found.stdout, found.stderr, *errors, sep="\n")
     return int(found.returncode != 0 or bool(errors) or not alive)

@@ -7,7 +7,7 @@ from tests.fuzz import http_api
 
 @pytest.mark.slow
 def test_answers_keep_to_the_schema(tmp_path):
-    """No status above 499, no body of another form, nothing wrong that is taken for right."""
+    """No status above 499, no status, header or body that the schema does not have."""
     found, errors, alive = http_api.run(tmp_path, seconds=60)
     assert found.returncode == 0, found.stdout[-8_000:] + found.stderr[-2_000:]
     assert "0 generated" not in found.stdout
