@@ -1103,7 +1103,7 @@ def test_nothing_is_promised_twice_lost_or_forgotten(world):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 def test_nothing_is_promised_twice_lost_or_forgotten_in_long_lives(world):
     """More of them, and longer ones."""
     prove(world, 80, 60)
