@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onhand.settings import Settings
 
-CAUGHT_UP_S_MAX = 60.0
+CAUGHT_UP_S_MAX = 240.0
 PATIENCE_S = 0.02
 
 
