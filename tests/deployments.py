@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ class Deployment:
         self.log_path = scratch / f"up-{self.port}.log"
         self.flags = flags
         self.process = None
+        self._said_before = 0
 
     @property
     def url(self):
@@ -64,6 +66,8 @@ class Deployment:
 
     def start(self):
         command = [sys.executable, "-m", "onhand.cli", "up", "--no-auth", "--data", str(self.data)]
+        # What the one before said is not taken for news.
+        self._said_before = len(self.said()) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *self.flags],
@@ -76,7 +80,7 @@ class Deployment:
     def wait_started(self):
         def started():
             assert self.process.poll() is None, self.said()
-            return "onhand is up" in self.said()
+            return "onhand is up" in self.said()[self._said_before :]
 
         wait_until(started)
         return self
@@ -122,9 +126,19 @@ class Deployment:
         return int((self.data / "ingest.lock").read_text() or 0)
 
     def stop(self, number=signal.SIGTERM):
-        """End it and answer its exit code."""
+        """End it and answer its exit code.
+
+        What a killed one leaves behind ends a moment later, and would take connections meant for
+        the next one on the same port.
+        """
         self.process.send_signal(number)
-        return self.process.wait(25)
+        code = self.process.wait(25)
+        wait_until(lambda: not self._listens())
+        return code
+
+    def _listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
