@@ -70,6 +70,7 @@ class KafkaReader:
         """Hand out the next records; see ``LogReader.poll``."""
         deadline = time.monotonic() + timeout_s
         while True:
+            self._log()
             self._watch_ends()
             wait_s = max(0.0, min(WAIT_S, deadline - time.monotonic()))
             columns = self._take(record_count_max, wait_s)
@@ -176,7 +177,6 @@ class KafkaReader:
             if fetched >= 0:
                 self._progress[index].mark(at_us, max(ends[place], fetched))
         self._hold_back()
-        self._log()
 
     def _hold_back(self) -> None:
         """Let partitions that are far ahead in time wait for the slowest, while catching up.
@@ -196,7 +196,7 @@ class KafkaReader:
                 self._consumer.pause(*place)
 
     def _log(self) -> None:
-        """Hand on what the client wrote to its log."""
+        """Hand on what the client wrote to its log, above all while no broker answers."""
         for line in self._consumer.logged():
             log_line(*line)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition, cimpl
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from onhand._native import kafka as native
 from onhand.errors import LogUnavailable
+from onhand.log.base import now_us
 from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import KafkaOptions
-from onhand.log.kafka_read import BATCH_BYTES_MAX, to_record
+from onhand.log.kafka_read import BATCH_BYTES_MAX, KafkaReader, to_record
 from tests.brokers import free_port
 
 SALES = "stock.sales"
@@ -257,6 +258,20 @@ def test_what_the_library_logs_goes_to_its_logger(kafka_log, caplog):
             time.sleep(0.01)
     told = next(record for record in caplog.records if "Connection refused" in record.message)
     assert (told.name, told.levelno) == ("onhand.kafka", logging.ERROR)
+    reader.close()
+
+
+def test_what_the_library_logs_is_told_while_no_broker_answers(caplog):
+    """Why a broker cannot be reached is told when it is of use, and does not pile up unread."""
+    options = KafkaOptions(brokers=f"127.0.0.1:{free_port()}", request_timeout_s=0.3)
+    # Without a logger: its lines are not those that are looked for.
+    admin = AdminClient({"bootstrap.servers": options.brokers, "log_level": 0})
+    reader = KafkaReader(options, admin, {(SALES, 0): 0}, {(SALES, 0): 0}, now_us)
+    deadline = time.monotonic() + PATIENCE_S
+    with caplog.at_level(logging.DEBUG, "onhand.kafka"):
+        while not any("Connection refused" in record.message for record in caplog.records):
+            assert not len(reader.poll(10, 0.02))
+            assert time.monotonic() < deadline
     reader.close()
 
 
