@@ -16,6 +16,9 @@ GROUP: Final = "onhand-ingest"
 GATHERED_BYTES: Final = 1 << 20
 """What a reader in no hurry is handed at once, however short it has gathered."""
 
+COORDINATOR_WAIT_MS: Final = 3_000
+"""How long an offset waits to be committed: no tool needs it, and the end of a process has 20 s."""
+
 RESERVED: Final = frozenset(
     {
         "acks",
@@ -139,6 +142,8 @@ class KafkaOptions(msgspec.Struct, frozen=True, kw_only=True):
             "queued.max.messages.kbytes": self.prefetch_bytes_max >> 10,
             # No group membership is at stake: partitions are assigned by hand.
             "max.poll.interval.ms": 86_400_000,
+            # How long closing waits for a commit that no coordinator takes; 45 s left alone.
+            "session.timeout.ms": COORDINATOR_WAIT_MS,
             **self.admin(),
             "group.id": self.topic_prefix + GROUP,
             "enable.auto.commit": False,

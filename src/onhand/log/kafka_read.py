@@ -101,7 +101,8 @@ class KafkaReader:
         """Commit offsets to the group, in the background: tools show lag by them."""
         prefix = self._options.topic_prefix
         told = [(prefix + t, n, offset) for (t, n), offset in offsets.items()]
-        if told:
+        # Closing waits for what is on its way, and nothing comes back from a broker that hangs.
+        if told and self._watch.error is None:
             # Who may read the topics may still lack the right to the group; nothing rests on it.
             with contextlib.suppress(KafkaException):
                 self._consumer.commit(told)

@@ -14,7 +14,7 @@ from onhand._native import kafka as native
 from onhand.errors import LogUnavailable
 from onhand.log.base import now_us
 from onhand.log.kafka import KafkaLog
-from onhand.log.kafka_options import KafkaOptions
+from onhand.log.kafka_options import COORDINATOR_WAIT_MS, KafkaOptions
 from onhand.log.kafka_read import BATCH_BYTES_MAX, KafkaReader, to_record
 from tests.brokers import free_port
 
@@ -291,6 +291,17 @@ def test_closed_consumer_is_of_no_use(kafka_log):
     ):
         with pytest.raises(ValueError, match="consumer is open"):
             call()
+
+
+def test_closing_waits_for_no_coordinator():
+    """Without one, as without the right to the group, a commit waits; the process may end."""
+    options = KafkaOptions(brokers=f"127.0.0.1:{free_port()}")
+    consumer = native.NativeConsumer(options.native_consumer(), {(SALES, 0): 0})
+    consumer.assign([(SALES, 0, 0)])
+    consumer.commit([(SALES, 0, 0)])
+    started = time.monotonic()
+    consumer.close()
+    assert time.monotonic() - started < COORDINATOR_WAIT_MS / 1_000 + 5
 
 
 def threads_of_clients():
