@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +36,35 @@ RESERVED: Final = frozenset(
 )
 """What correctness rests on, or what a setting of onhand's own says."""
 
+REPEAT_S: Final = 30.0
+"""After this long a line of librdkafka's is told again."""
+
+_LINES_MAX: Final = 1_000
+
+
+class _Repeats(logging.Filter):
+    """Holds back lines told a moment ago: a client without brokers says the same 40 times a second.
+
+    It begins with its bootstrap servers again whenever all brokers are down, and with that its
+    pauses and its own leaving out of repeated lines begin again as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._again_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now_s = record.getMessage(), time.monotonic()
+        if now_s < self._again_s.get(line, 0.0):
+            return False
+        if len(self._again_s) >= _LINES_MAX:
+            self._again_s.clear()
+        self._again_s[line] = now_s + REPEAT_S
+        return True
+
+
 _log = logging.getLogger("onhand.kafka")
+_log.addFilter(_Repeats())
 _LEVELS: Final = (
     *[logging.CRITICAL] * 3,
     logging.ERROR,

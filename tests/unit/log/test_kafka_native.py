@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import confluent_kafka
 import pytest
@@ -12,9 +13,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from onhand._native import kafka as native
 from onhand.errors import LogUnavailable
+from onhand.log import kafka_options
 from onhand.log.base import now_us
 from onhand.log.kafka import KafkaLog
-from onhand.log.kafka_options import COORDINATOR_WAIT_MS, KafkaOptions
+from onhand.log.kafka_options import COORDINATOR_WAIT_MS, REPEAT_S, KafkaOptions, log_line
 from onhand.log.kafka_read import BATCH_BYTES_MAX, KafkaReader, to_record
 from tests.brokers import free_port
 
@@ -273,6 +275,19 @@ def test_what_the_library_logs_is_told_while_no_broker_answers(caplog):
             assert not len(reader.poll(10, 0.02))
             assert time.monotonic() < deadline
     reader.close()
+
+
+def test_a_line_that_is_repeated_is_told_once_in_a_while(caplog, monkeypatch):
+    """However often a client says it, and again when it still says so later."""
+    line = f"no broker at {free_port()}"
+    with caplog.at_level(logging.DEBUG, "onhand.kafka"):
+        for text in (line, line, f"{line} either", line):
+            log_line(3, "FAIL", text)
+        later_s = time.monotonic() + REPEAT_S
+        monkeypatch.setattr(kafka_options, "time", SimpleNamespace(monotonic=lambda: later_s))
+        log_line(3, "FAIL", line)
+    told = [record.message for record in caplog.records if line in record.message]
+    assert told == [f"FAIL {line}", f"FAIL {line} either", f"FAIL {line}"]
 
 
 def test_closed_consumer_is_of_no_use(kafka_log):
