@@ -342,11 +342,19 @@ cdef class NativeConsumer:
 
     def pause(self, str topic not None, int32_t partition):
         self.check_open()
-        check(rdkafka.pause_partitions(self.client, Places([(topic, partition, 0)]).list))
+        cdef Places place = Places([(topic, partition, 0)])
+        cdef int code
+        with nogil:  # until the client's own thread has done it
+            code = rdkafka.pause_partitions(self.client, place.list)
+        check(code)
 
     def resume(self, str topic not None, int32_t partition):
         self.check_open()
-        check(rdkafka.resume_partitions(self.client, Places([(topic, partition, 0)]).list))
+        cdef Places place = Places([(topic, partition, 0)])
+        cdef int code
+        with nogil:  # until the client's own thread has done it
+            code = rdkafka.resume_partitions(self.client, place.list)
+        check(code)
 
     def commit(self, places):
         self.check_open()
