@@ -172,11 +172,17 @@ class KafkaReader:
         if answer is None:
             return
         at_us, ends = answer
+        is_fetched = True
         for place, index in self._indexes.items():
             fetched = self._consumer.fetched_end(*place)
             # Before the first fetch nobody vouches for the answer.
             if fetched >= 0:
                 self._progress[index].mark(at_us, max(ends[place], fetched))
+            else:
+                is_fetched = False
+        if is_fetched and not self.lag_events():
+            # All is read: what went wrong is over, or stands in nobody's way.
+            self._error = None
         self._hold_back()
 
     def _hold_back(self) -> None:

@@ -75,6 +75,15 @@ def test_progress_stands_still_while_the_broker_hangs(mortal):
     reader.close()
 
 
+def test_error_that_keeps_nothing_from_being_read_is_over_once_all_is_read(kafka_log):
+    """Without the right to the group, say, and without records that would show it to be over."""
+    reader = kafka_log.reader({LEDGER_0: 0})
+    reader._note(None, -1, -1, KafkaError.GROUP_AUTHORIZATION_FAILED, "Group authorization failed")
+    assert reader.error() == "Group authorization failed"
+    wait_until(lambda: reader.error() is None, reader)
+    reader.close()
+
+
 def test_append_fails_in_bounded_time_while_the_broker_is_down(mortal):
     """An append to a broker that died fails with advice soon, and works once one is there."""
     broker, log = mortal
