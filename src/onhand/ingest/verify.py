@@ -26,7 +26,7 @@ from onhand.ingest.conservation import Tally
 from onhand.ingest.dead_letters import list_dead_letters
 from onhand.ingest.decode import Window, decode_batch
 from onhand.log import open_log
-from onhand.log.base import RawBatch
+from onhand.log.base import RawBatch, partition_name
 from onhand.log.topics import LEDGER
 from onhand.model.codes import RejectCode
 from onhand.table.checkpoint import Checkpoints
@@ -161,6 +161,8 @@ class Rebuild:
         partition = self._partitions[number]
         offset = self.offsets[number]
         records = self._log.read(partition, offset, min(READ_RECORD_COUNT, target - offset))
+        if not records or records[0].offset > offset:
+            self._check_kept(partition, offset)
         records = [record for record in records if record.offset < target]
         # Kafka leaves gaps; when only they are left the target is reached.
         self.offsets[number] = records[-1].offset + 1 if records else target
@@ -177,6 +179,17 @@ class Rebuild:
             self.tally.add(batch)
         if self._supply.needs_checkpoint():
             self._make_room()
+
+    def _check_kept(self, partition: TopicPartition, offset: int) -> None:
+        """Tell a gap, which Kafka may leave anywhere, from what retention has taken meanwhile."""
+        begin = self._log.begin_offsets([partition])[partition]
+        if offset < begin:
+            raise OffsetOutOfRange(
+                f"{partition_name(partition)} was to be read from offset {offset:,}, and begins at "
+                f"{begin:,} by now: retention has dropped records while they were verified",
+                "Verify again; when it happens often, keep events for longer "
+                "(log_retention_hours, or the topic's retention.ms)",
+            )
 
     def _make_room(self) -> None:
         for _ in range(2):
