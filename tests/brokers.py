@@ -14,6 +14,7 @@ import pytest
 
 from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import KafkaOptions
+from tests.ports import free_port
 
 KAFKA = "ONHAND_TEST_KAFKA"
 """HOST:PORT of a real Kafka; every log then gets a topic prefix of its own."""
@@ -66,12 +67,6 @@ class Broker:
 
     def close(self):
         self.stop()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_port(address):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from onhand.identity import read_identity
-from tests.brokers import free_port
+from tests.ports import free_port
 
 WAIT_S = 60.0
 

@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.ports import free_port
 
 SERVER = "ONHAND_TEST_POSTGRES"
 START_S_MAX = 30
@@ -59,7 +60,7 @@ def throwaway_server(binaries, *, fsync=False):
             env=_unwatched(),
             **_as(user),
         )
-        port = _free_port()
+        port = free_port()
         options = {
             "listen_addresses": "127.0.0.1",
             "port": port,
@@ -150,12 +151,6 @@ def _as(user):
     if user is None:
         return {}
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_ready(url, server, log):

@@ -15,8 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.brokers import free_port
 from tests.deployments import wait_until
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "prometheus"
 RULES = FOLDER / "rules"

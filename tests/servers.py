@@ -9,8 +9,8 @@ import time
 import httpx
 
 from onhand import identity
-from tests.brokers import free_port
 from tests.deployments import environment, wait_until
+from tests.ports import free_port
 from tests.tables import Tables
 
 __all__ = ["Server", "event", "now", "pointers", "problem"]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 
-from tests.brokers import free_port
 from tests.deployments import wait_until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

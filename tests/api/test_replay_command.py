@@ -12,8 +12,8 @@ from onhand import cli
 from onhand.ledger import SetupStore, open_ledger
 from onhand.log import open_log
 from onhand.settings import Settings
-from tests.brokers import free_port
 from tests.deployments import environment
+from tests.ports import free_port
 
 NOW_US = "1790000000000000"
 

@@ -12,7 +12,7 @@ from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import KafkaOptions
 from onhand.log.kafka_topics import FRAMING_BYTES, warnings
 from onhand.log.topics import BY_NAME
-from tests.brokers import free_port
+from tests.ports import free_port
 
 NO_COORDINATOR_YET = (
     KafkaError.NOT_COORDINATOR,

@@ -18,7 +18,7 @@ from onhand.log.base import now_us
 from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import COORDINATOR_WAIT_MS, REPEAT_S, KafkaOptions, log_line
 from onhand.log.kafka_read import BATCH_BYTES_MAX, KafkaReader, to_record
-from tests.brokers import free_port
+from tests.ports import free_port
 
 SALES = "stock.sales"
 PATIENCE_S = 20
