@@ -115,8 +115,15 @@ cdef void rows_prefetch(const oh_item_t *item) noexcept:
         oh_row_prefetch(item.shard.store, item.number)
 
 
-def to_order(View view not None, sku, const uint32_t[::1] ordinals) -> list[list[tuple[int, int]]]:
+def to_order(
+    View view not None, sku, const uint32_t[::1] ordinals, int64_t freed=0
+) -> list[list[tuple[int, int]]]:
     """Return what is available to order of a SKU's cells: today, and each day it changes.
+
+    Parameters
+    ----------
+    freed
+        Units of each cell that count as not reserved.
 
     Returns
     -------
@@ -142,6 +149,7 @@ def to_order(View view not None, sku, const uint32_t[::1] ordinals) -> list[list
         for at in range(ordinals.shape[0]):
             scope.index = ordinals[at]
             oh_numbers(&item, &rows, scope, &numbers)
+            numbers.promise_base += freed
             found.append(days_of(&numbers))
     finally:
         oh_rows_done(&item, &room, &rows)

@@ -68,6 +68,7 @@ cdef extern from "reader/reader.h" nogil:
         int64_t reserved
         int64_t safety_stock
         int64_t shortfall
+        int64_t promise_base
         int32_t today
 
     ctypedef struct oh_scratch_t:

@@ -217,8 +217,15 @@ class TableReader:
         _, index = self._scope(f"group:{group}")
         return self._compilation.member_names(group), promising.group_cells(view, skus, index)
 
-    def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
+    def to_order(
+        self, sku: str, location: str, now_us: int, freed: int = 0
+    ) -> list[tuple[int, int]]:
         """Read what is available to order of a cell: today, and each day on which it changes.
+
+        Parameters
+        ----------
+        freed
+            Units that count as not reserved.
 
         Returns
         -------
@@ -226,18 +233,18 @@ class TableReader:
             (day, units): days since 1970-01-01, and units that may be promised for it or later,
             net of what is reserved and of backorders due by then.
         """
-        return self.to_order_many(sku, [location], now_us)[0]
+        return self.to_order_many(sku, [location], now_us, freed)[0]
 
     def to_order_many(
-        self, sku: str, locations: Sequence[str], now_us: int
+        self, sku: str, locations: Sequence[str], now_us: int, freed: int = 0
     ) -> list[list[tuple[int, int]]]:
         """Read :meth:`to_order` of many locations, all from the same moment of the row."""
         view = self._on_day(now_us)
         ordinals = self._compilation.ordinals
         known = [ordinals[place] for place in locations if place in ordinals]
-        found = iter(promising.to_order(view, sku, np.array(known, np.uint32)))
+        found = iter(promising.to_order(view, sku, np.array(known, np.uint32), freed))
         return [
-            next(found) if place in ordinals else self._nothing_due(sku, place, now_us)
+            next(found) if place in ordinals else self._nothing_due(sku, place, now_us, freed)
             for place in locations
         ]
 
@@ -261,8 +268,10 @@ class TableReader:
         unconfigured = self._compilation.unconfigured_count
         return 0, 0, self._setup.safety_stock(sku, location, unconfigured_count=unconfigured)
 
-    def _nothing_due(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
-        return [(now_us // DAY_US, max(0, self._promisable(sku, location)))]
+    def _nothing_due(
+        self, sku: str, location: str, now_us: int, freed: int
+    ) -> list[tuple[int, int]]:
+        return [(now_us // DAY_US, max(0, self._promisable(sku, location) + freed))]
 
     # ---- answers ----
 

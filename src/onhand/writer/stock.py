@@ -79,14 +79,7 @@ class TableStock:
 
     def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
         """List (day, units) from which so many can be ordered, backorders taken off."""
-        listed = self.reader.to_order(sku, location, now_us)
-        freed = self._freed_units(sku, location)
-        if not freed:
-            return listed
-        # Of each day's sum what is available, floored, is one and the same part.
-        shown = self.reader.promisable(sku, location)
-        more = max(0, shown + freed) - max(0, shown)
-        return [(day, units + more) for day, units in listed]
+        return self.reader.to_order(sku, location, now_us, self._freed_units(sku, location))
 
     def reserve(self, sku: str, location: str, delta: int) -> None:
         """Raise or lower what is reserved in a cell; readers see the lower number once settled."""

@@ -95,3 +95,26 @@ def test_a_batch_that_is_undone_leaves_what_was(stock):
     stock.reserve("apple", "y", -5)
     stock.settle()
     assert (seen(stock), seen(stock, "y")) == (6, 0)
+
+
+def test_freed_units_that_are_owed_are_not_to_order(stock):
+    """Before the commit as after it: those who wait have more coming to them than there is."""
+    stock.reserve("apple", "x", 4)
+    stock.backorder("apple", "x", TODAY + 1, 5)
+    stock.settle()
+    stock.reserve("apple", "x", -3)
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0)]
+    stock.settle()
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0)]
+
+
+def test_freed_units_of_a_short_shelf_leave_more_of_what_comes(tables, stock):
+    """All of them count, also those that only make the shelf less short."""
+    tables.kit.add_incoming("apple", "x", TODAY + 5, 6)
+    stock.reserve("apple", "x", 8)
+    stock.settle()
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 5, 2)]
+    stock.reserve("apple", "x", -3)
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 5, 5)]
+    stock.settle()
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 5, 5)]
