@@ -90,7 +90,8 @@ class NaiveStock:
 
     def to_order(self, sku, location, now_us):
         today = self._today(location, now_us)
-        available = max(0, self.promisable(sku, location))
+        # Not floored, as in the tables: a shelf that is short takes from what comes first.
+        available = self.promisable(sku, location)
         days = range(today, today + HORIZON_DAYS + 1)
         totals = [
             available

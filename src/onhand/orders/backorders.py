@@ -163,8 +163,6 @@ def _offers(
     offers = []
     for location, distance_km, transit_us in sources_of(desk, wish, sku):
         more = unput_units.get((sku, location.id), 0)
-        # A shelf that is short of what it has promised takes from what comes first.
-        more += min(0, desk.stock.promisable(sku, location.id))
         days = desk.stock.to_order(sku, location.id, now_us)
         for day, units in _less_unput(desk, order, sku, location.id, days):
             if units + more <= 0:

@@ -33,7 +33,10 @@ class Stock(Protocol):
         """Read max(0, reserved + min(0, safety_stock) - on_hand) of a cell."""
 
     def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
-        """List (day, units) from which so many can be ordered, backorders taken off."""
+        """List (day, units) from which so many can be ordered, backorders taken off.
+
+        A shelf that is short of what it has promised takes from what comes first.
+        """
 
     def reserve(self, sku: str, location: str, delta: int) -> None:
         """Raise or lower what is reserved in a cell."""
