@@ -1,5 +1,7 @@
 """What the default policy means, one rule at a time, and how long packages travel."""
 
+import weakref
+
 import msgspec
 import numpy as np
 import pytest
@@ -264,6 +266,20 @@ def test_ranks_of_destinations_long_ago_are_forgotten():
     first = [policy.rank(request) for request in requests]
     assert [policy.rank(request) for request in requests] == first
     assert [option.distance_km for (option,) in first] == [number % 1_000 for number in range(900)]
+
+
+def test_ranks_of_a_few_places_are_kept_for_a_few_destinations_too():
+    """Customers who say where they live to the metre hardly ever come again."""
+    policy = NearestFewest()
+    distances = []
+    for number in range(1_100):
+        request = ask([1], [1, 1], distance_km=[number, 5], options_max=1)
+        for column in (request.distance_km, request.cost):
+            column.flags.writeable = False
+        policy.rank(request)
+        distances.append(weakref.ref(request.distance_km))
+    del request, column
+    assert sum(each() is not None for each in distances) <= 1_024
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ cdef extern from *:
     """
     tuple tuple_of(type kind, Py_ssize_t size)
 
+# Of a few places ranks are few bytes, and the objects around them are what takes memory.
+cdef Py_ssize_t RANKS_MAX = 1024
 cdef size_t RANKS_BYTES_MAX = 16 << 20
 
 cdef dict RULES = {
@@ -227,9 +229,10 @@ cdef class Search:
         if ranks is None:
             ranks = Ranks.__new__(Ranks)
             ranks.fill(&self.request, (distances_km, costs))
-            while (len(self.known) + 1) * oh_ranks_bytes(self.request.places) > RANKS_BYTES_MAX:
-                if not self.known:
-                    break
+            while self.known and (
+                len(self.known) >= RANKS_MAX
+                or (len(self.known) + 1) * oh_ranks_bytes(self.request.places) > RANKS_BYTES_MAX
+            ):
                 del self.known[next(iter(self.known))]
             self.known[ids] = ranks
         self.request.ranks = &ranks.ranks
