@@ -66,10 +66,13 @@ class TableStock:
         names, cells = self.reader.group_cells(skus, group)
         if self._freed:
             for row, sku in enumerate(skus):
-                for location in self._freed.get(sku, ()):
-                    if location in names:
-                        units = max(0, self.promisable(sku, location))
-                        cells[row, names.index(location)] = units
+                places = self._freed.get(sku)
+                if places is None:
+                    continue
+                # When many holds expire at once this is nearly every place.
+                for at, location in enumerate(names):
+                    if location in places:
+                        cells[row, at] = max(0, self.promisable(sku, location))
         return names, cells
 
     def shortfall(self, sku: str, location: str) -> int:
