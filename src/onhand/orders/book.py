@@ -35,6 +35,9 @@ Cell = tuple[str, str]
 
 _NO_CELLS: Final[dict[Cell, int]] = {}
 
+ENDED_NOTED_MAX: Final = 10_000
+"""Expiries of holds that have ended before, beyond as many as are open, that are left as noted."""
+
 
 class Handover(Struct, frozen=True):
     """A movement on its way to supply: its units stay reserved until it is applied there.
@@ -354,17 +357,22 @@ class Book:
     # ---- within ----
 
     def _due_holds(self, now_us: int, count_max: int) -> Iterator[Hold]:
+        if len(self._expiries) > 2 * len(self.holds) + ENDED_NOTED_MAX:
+            self._expiries.thin(self._expires_then)
         due: list[tuple[int, str]] = []
         while len(due) < count_max and (entry := self._expiries.take(now_us)):
             if due and due[-1] == entry:
                 continue  # An expiry that was rolled back is noted twice.
-            hold = self.holds.get(entry[1])
-            if hold is not None and hold.status == "active" and hold.expires_us == entry[0]:
+            if self._expires_then(entry):
                 due.append(entry)
-                yield hold
+                yield self.holds[entry[1]]
         # They stay due until a later state says otherwise: expiring them may be rolled back.
         for entry in due:
             self._expiries.note(*entry)
+
+    def _expires_then(self, entry: tuple[int, str]) -> bool:
+        hold = self.holds.get(entry[1])
+        return hold is not None and hold.status == "active" and hold.expires_us == entry[0]
 
     def _swap_hold(self, hold_id: str, new: Hold | None) -> None:
         old = self.holds.get(hold_id)
