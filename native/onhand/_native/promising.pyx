@@ -7,6 +7,7 @@ stock, and the safety stock that set-up would give it.
 from libc.stdint cimport int64_t, uint32_t
 
 from onhand._native.reader cimport (
+    OH_DUE_COUNT,
     oh_item_t,
     oh_numbers,
     oh_numbers_t,
@@ -116,7 +117,7 @@ cdef void rows_prefetch(const oh_item_t *item) noexcept:
 
 
 def to_order(
-    View view not None, sku, const uint32_t[::1] ordinals, int64_t freed=0
+    View view not None, sku, const uint32_t[::1] ordinals, int64_t freed=0, dict waived=None
 ) -> list[list[tuple[int, int]]]:
     """Return what is available to order of a SKU's cells: today, and each day it changes.
 
@@ -124,6 +125,8 @@ def to_order(
     ----------
     freed
         Units of each cell that count as not reserved.
+    waived
+        Units of each cell by day that the demand table has as owed, and that count as not.
 
     Returns
     -------
@@ -150,8 +153,20 @@ def to_order(
             scope.index = ordinals[at]
             oh_numbers(&item, &rows, scope, &numbers)
             numbers.promise_base += freed
+            if waived:
+                waive(&numbers, waived)
             found.append(days_of(&numbers))
     finally:
         oh_rows_done(&item, &room, &rows)
         oh_room_free(&room)
     return found
+
+
+cdef int waive(oh_numbers_t *numbers, dict waived) except -1:
+    """Owe less: what is overdue is owed today, as the table has it."""
+    cdef int64_t day, units
+    for day, units in waived.items():
+        day = max(day - numbers.today, 0)
+        if day < OH_DUE_COUNT:
+            numbers.due[day] += units
+    return 0

@@ -70,6 +70,7 @@ cdef extern from "reader/reader.h" nogil:
         int64_t shortfall
         int64_t promise_base
         int32_t today
+        int64_t due[91]
 
     ctypedef struct oh_scratch_t:
         uint8_t *bytes

@@ -218,7 +218,12 @@ class TableReader:
         return self._compilation.member_names(group), promising.group_cells(view, skus, index)
 
     def to_order(
-        self, sku: str, location: str, now_us: int, freed: int = 0
+        self,
+        sku: str,
+        location: str,
+        now_us: int,
+        freed: int = 0,
+        waived: dict[int, int] | None = None,
     ) -> list[tuple[int, int]]:
         """Read what is available to order of a cell: today, and each day on which it changes.
 
@@ -226,6 +231,8 @@ class TableReader:
         ----------
         freed
             Units that count as not reserved.
+        waived
+            Units by day that the demand table has as owed, and that count as not.
 
         Returns
         -------
@@ -233,18 +240,22 @@ class TableReader:
             (day, units): days since 1970-01-01, and units that may be promised for it or later,
             net of what is reserved and of backorders due by then.
         """
-        return self.to_order_many(sku, [location], now_us, freed)[0]
+        view = self._on_day(now_us)
+        ordinal = self._compilation.ordinals.get(location)
+        if ordinal is None:
+            return self._nothing_due(sku, location, now_us, freed)
+        return promising.to_order(view, sku, np.array([ordinal], np.uint32), freed, waived)[0]
 
     def to_order_many(
-        self, sku: str, locations: Sequence[str], now_us: int, freed: int = 0
+        self, sku: str, locations: Sequence[str], now_us: int
     ) -> list[list[tuple[int, int]]]:
         """Read :meth:`to_order` of many locations, all from the same moment of the row."""
         view = self._on_day(now_us)
         ordinals = self._compilation.ordinals
         known = [ordinals[place] for place in locations if place in ordinals]
-        found = iter(promising.to_order(view, sku, np.array(known, np.uint32), freed))
+        found = iter(promising.to_order(view, sku, np.array(known, np.uint32)))
         return [
-            next(found) if place in ordinals else self._nothing_due(sku, place, now_us, freed)
+            next(found) if place in ordinals else self._nothing_due(sku, place, now_us)
             for place in locations
         ]
 
@@ -269,7 +280,7 @@ class TableReader:
         return 0, 0, self._setup.safety_stock(sku, location, unconfigured_count=unconfigured)
 
     def _nothing_due(
-        self, sku: str, location: str, now_us: int, freed: int
+        self, sku: str, location: str, now_us: int, freed: int = 0
     ) -> list[tuple[int, int]]:
         return [(now_us // DAY_US, max(0, self._promisable(sku, location) + freed))]
 

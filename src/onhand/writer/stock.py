@@ -1,8 +1,9 @@
 """Both tables as decisions see them: supply as applied, less demand as decided so far.
 
-What a batch reserves is in the demand table at once, before its commit; what it frees is lowered
-there only once that is on disk. So a reader may see too little for a moment and never too much,
-whatever becomes of the commit or of the process. Decisions see both at once.
+What a batch reserves or owes is in the demand table at once, before its commit; what it frees, or
+owes no longer, is lowered there only once that is on disk. So a reader may see too little for a
+moment and never too much, whatever becomes of the commit or of the process. Decisions see both at
+once.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onhand.errors import AlreadyRunning, TableUnavailable
 from onhand.table.demand import Demand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -42,8 +43,12 @@ class TableStock:
     def __init__(self, reader: TableReader, demand: Demand) -> None:
         self.reader = reader
         self.demand = demand
-        self._uncommitted: dict[tuple[str, str], int] = {}
+        self._reserved = _Uncommitted(demand.add)
         self._freed: dict[str, dict[str, int]] = {}
+        """What decisions see and readers do not yet: units free again, by SKU and location."""
+        self._owed = _Uncommitted(demand.add_backorder)
+        self._waived: dict[tuple[str, str], dict[int, int]] = {}
+        """The same of what is owed no longer, by cell and day."""
 
     def knows_sku(self, sku: str) -> bool:
         """Tell whether an event or set-up has named a SKU."""
@@ -82,52 +87,76 @@ class TableStock:
 
     def to_order(self, sku: str, location: str, now_us: int) -> list[tuple[int, int]]:
         """List (day, units) from which so many can be ordered, backorders taken off."""
-        return self.reader.to_order(sku, location, now_us, self._freed_units(sku, location))
+        freed, waived = self._freed_units(sku, location), self._waived.get((sku, location))
+        return self.reader.to_order(sku, location, now_us, freed, waived)
 
     def reserve(self, sku: str, location: str, delta: int) -> None:
         """Raise or lower what is reserved in a cell; readers see the lower number once settled."""
-        cell = (sku, location)
-        before = self._uncommitted.get(cell, 0)
-        after = before + delta
-        shown = max(0, after) - max(0, before)
-        if shown:
-            self.demand.add(sku, location, shown)
-        self._uncommitted[cell] = after
-        if before < 0 or after < 0:
-            self._note_freed(sku, location, max(0, -after))
+        _keep(self._freed, sku, location, self._reserved.change((sku, location), delta))
 
     def land(self, sku: str, location: str, quantity: int) -> None:
         """Lower what is reserved in a cell for units that left it, now that supply knows."""
         self.demand.add(sku, location, -quantity)
 
     def settle(self) -> None:
-        """Show what was freed: it is on disk."""
-        for (sku, location), units in self._uncommitted.items():
-            if units < 0:
-                self.demand.add(sku, location, units)
-        self._uncommitted.clear()
+        """Show what was freed and waived: it is on disk."""
+        self._reserved.settle()
+        self._owed.settle()
         self._freed.clear()
+        self._waived.clear()
 
     def backorder(self, sku: str, location: str, day: int, delta: int) -> None:
         """Raise or lower what is backordered against what comes to a cell by a day."""
-        self.demand.add_backorder(sku, location, day, delta)
+        waived = self._owed.change((sku, location, day), delta)
+        _keep(self._waived, (sku, location), day, waived)
 
     def load(self, skus: Sequence[str], locations: Sequence[str], units: Sequence[int]) -> None:
-        """Reserve in many cells at once, at start."""
+        """Reserve in many cells at once, at start; what is owed was raised before, for good too."""
         self.demand.add_many(list(skus), list(locations), list(units))
+        self.settle()
 
     def _freed_units(self, sku: str, location: str) -> int:
         places = self._freed.get(sku)
         return places.get(location, 0) if places is not None else 0
 
-    def _note_freed(self, sku: str, location: str, units: int) -> None:
-        places = self._freed.setdefault(sku, {})
-        if units:
-            places[location] = units
-            return
-        places.pop(location, None)
-        if not places:
-            del self._freed[sku]
+
+class _Uncommitted:
+    """Changes of a batch to numbers of the demand table: raised at once, lowered once settled.
+
+    Parameters
+    ----------
+    add
+        Changes one number there, named by the parts of its key.
+    """
+
+    def __init__(self, add: Callable[..., object]) -> None:
+        self._add = add
+        self._net: dict[tuple[Any, ...], int] = {}
+
+    def change(self, key: tuple[Any, ...], delta: int) -> int:
+        """Raise or lower a number; return by how much it is to be lowered once settled."""
+        before = self._net.get(key, 0)
+        after = before + delta
+        shown = max(0, after) - max(0, before)
+        if shown:
+            self._add(*key, shown)
+        self._net[key] = after
+        return max(0, -after)
+
+    def settle(self) -> None:
+        for key, units in self._net.items():
+            if units < 0:
+                self._add(*key, units)
+        self._net.clear()
+
+
+def _keep(kept: dict[Any, dict[Any, int]], key: object, part: object, units: int) -> None:
+    """Keep what is not 0, and only keys that have some."""
+    parts = kept.get(key)
+    if units:
+        kept.setdefault(key, {})[part] = units
+    elif parts is not None and parts.pop(part, None) is not None and not parts:
+        del kept[key]
 
 
 @contextlib.contextmanager

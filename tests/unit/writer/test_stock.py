@@ -118,3 +118,40 @@ def test_freed_units_of_a_short_shelf_leave_more_of_what_comes(tables, stock):
     assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 5, 5)]
     stock.settle()
     assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 5, 5)]
+
+
+def owed(stock):
+    """List what readers see as owed: (day, units)."""
+    return sorted((day - TODAY, units) for _, _, day, units in stock.demand.backorders() if units)
+
+
+def test_what_is_owed_no_longer_is_seen_once_settled(tables, stock):
+    """Decisions see it at once, on its day; the overdue counts today, as in the table."""
+    tables.kit.add_incoming("apple", "x", TODAY + 2, 6)
+    stock.backorder("apple", "x", TODAY - 3, 4)
+    stock.backorder("apple", "x", TODAY + 2, 5)
+    stock.settle()
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 2, 1)]
+    stock.backorder("apple", "x", TODAY + 2, -3)
+    assert stock.to_order("apple", "x", NOW_US) == [(TODAY, 0), (TODAY + 2, 4)]
+    stock.backorder("apple", "x", TODAY - 3, -4)
+    decided = stock.to_order("apple", "x", NOW_US)
+    assert decided == [(TODAY, 4), (TODAY + 2, 8)]
+    assert owed(stock) == [(-3, 4), (2, 5)]
+    stock.settle()
+    assert owed(stock) == [(2, 2)]
+    assert stock.to_order("apple", "x", NOW_US) == decided
+
+
+def test_a_backorder_that_is_filled_frees_nothing_before_its_commit(stock):
+    """What somebody waits for becomes reserved; a commit that fails leaves both as they were."""
+    stock.backorder("apple", "x", TODAY, 2)
+    stock.settle()
+    before = stock.to_order("apple", "x", NOW_US)
+    stock.reserve("apple", "x", 2)
+    stock.backorder("apple", "x", TODAY, -2)
+    assert stock.to_order("apple", "x", NOW_US) == before
+    stock.backorder("apple", "x", TODAY, 2)
+    stock.reserve("apple", "x", -2)
+    stock.settle()
+    assert (seen(stock), owed(stock)) == (6, [(0, 2)])
