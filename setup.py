@@ -121,6 +121,12 @@ class BuildNative(build_ext):
             built.depends += {str(Path(source).parent) for source in built.sources}
         super().build_extensions()
 
+    def copy_extensions_to_source(self) -> None:
+        """Put this mode in place of another one, whichever was built last."""
+        force, self.force = self.force, True
+        super().copy_extensions_to_source()
+        self.force = force
+
 
 def extension(pyx: Path) -> Extension:
     """Describe the extension of one .pyx file and its directories of C files."""
