@@ -5,8 +5,10 @@
  * RATE 0 is a closed loop: each connection sends its next request when it has the answer. Otherwise
  * requests fall due at RATE a second by the clock, whether or not a connection is free, and latency
  * counts from then; between them the load sleeps, for it may share its cores with the server.
+ * SECONDS 0 is a closed loop that sends each request once and waits for every answer.
  * Requests on standard input are a 32-bit length and the bytes of each.
- * Prints: answers, answers other than 2xx, seconds, then p50 p90 p99 p99.9 and max in microseconds.
+ * Prints: answers, answers other than 2xx, seconds, then p50 p90 p99 p99.9 and max in microseconds;
+ * with SECONDS 0 one line more: the first digit of each answer's status, in the order of requests.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,6 +34,7 @@
 typedef struct {
     int fd;
     int64_t due_ns;         /* of the request on its way; 0: idle */
+    size_t which;           /* that request is */
     size_t received;
     size_t wanted;          /* whole answer; 0: its head is not complete */
     char *buffer;
@@ -42,6 +45,7 @@ static uint32_t *lengths;
 static size_t request_count, next_request;
 static uint32_t *latencies;
 static size_t answer_count, bad_count;
+static char *first_digits;  /* of each request's answer, when each is sent once */
 
 static int64_t now_ns(void)
 {
@@ -83,6 +87,8 @@ static void open_connection(connection_t *connection, int port, int poll)
 
 static void ask(connection_t *connection, int64_t due_ns)
 {
+    if (first_digits && next_request == request_count)
+        return;
     size_t which = next_request++ % request_count;
     size_t sent = 0;
     while (sent < lengths[which]) {
@@ -90,6 +96,7 @@ static void ask(connection_t *connection, int64_t due_ns)
         CHECK(done > 0 || errno == EAGAIN, "write");
         sent += done > 0 ? (size_t)done : 0;
     }
+    connection->which = which;
     connection->due_ns = due_ns;
     connection->received = connection->wanted = 0;
 }
@@ -105,6 +112,8 @@ static void read_head(connection_t *connection)
     connection->wanted = (size_t)(end + 4 - connection->buffer) + strtoul(length + 17, NULL, 10);
     CHECK(connection->wanted < BUFFER_BYTES, "an answer too large");
     bad_count += strncmp(connection->buffer + 8, " 2", 2) != 0;
+    if (first_digits)
+        first_digits[connection->which] = connection->buffer[9];
 }
 
 /* True when the answer is complete. */
@@ -144,6 +153,26 @@ static int wait_events(int poll, struct epoll_event *events, int64_t wait_ns)
     return epoll_pwait2(poll, events, EVENT_COUNT, &wait, NULL);
 }
 
+/* With each request sent once, whether answers are missing; they must not stop coming. */
+static int is_missing_answers(int64_t now)
+{
+    static size_t seen_count;
+    static int64_t seen_ns;
+    if (seen_ns == 0 || answer_count > seen_count)
+        seen_ns = now;
+    seen_count = answer_count;
+    CHECK(now - seen_ns < GRACE_NS, "answers that do not come");
+    return answer_count < request_count;
+}
+
+static int goes_on(int64_t now, int64_t end)
+{
+    if (first_digits)
+        return is_missing_answers(now);
+    /* A short run on a crowded machine goes on until there is something to tell. */
+    return now < end || (answer_count == 0 && now < end + GRACE_NS);
+}
+
 static int compare(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -157,6 +186,8 @@ int main(int argc, char **argv)
     double seconds = atof(argv[3]), rate = atof(argv[4]);
     read_requests();
     CHECK(request_count > 0, "no requests");
+    if (seconds == 0)
+        first_digits = calloc(request_count + 1, 1);
     int poll = epoll_create1(0);
     connection_t *connections = calloc((size_t)connection_count, sizeof *connections);
     latencies = malloc(LATENCY_MAX * sizeof *latencies);
@@ -169,8 +200,7 @@ int main(int argc, char **argv)
         for (int at = 0; at < connection_count; at++)
             ask(&connections[at], now_ns());
     struct epoll_event events[EVENT_COUNT];
-    /* A short run on a crowded machine goes on until there is something to tell. */
-    while ((now = now_ns()) < end || (answer_count == 0 && now < end + GRACE_NS)) {
+    while (now = now_ns(), goes_on(now, end)) {
         wait_ns = WAIT_NS_MAX;
         /* What is due and finds no connection free stays due: its latency grows meanwhile. */
         for (connection_t *idle; rate > 0 && (idle = find_idle(connections, connection_count));) {
@@ -196,5 +226,7 @@ int main(int argc, char **argv)
     for (int at = 0; at < 4; at++)
         printf(" %u", latencies[(size_t)(quantiles[at] * (double)(kept - 1))]);
     printf(" %u\n", latencies[kept - 1]);
+    if (first_digits)
+        printf("%s\n", first_digits);
     return 0;
 }

@@ -48,16 +48,21 @@ def run_load(
     core: int | None = LOAD_CORE,
 ) -> Load:
     """Send requests round and round: as fast as answers come, or at a rate by the clock."""
-    sent = b"".join(struct.pack("=I", len(each)) + each for each in requests)
-    arguments = [_program(), str(port), str(connections), str(seconds), str(rate)]
-    told = subprocess.run(pinned(core, arguments), input=sent, capture_output=True, check=False)
-    assert told.returncode == 0, told.stderr.decode()
-    count, bad, took, *latencies = map(float, told.stdout.split())
+    told = _told(port, requests, connections, seconds=seconds, rate=rate, core=core)
+    count, bad, took, *latencies = map(float, told.split())
     assert bad == 0, f"{bad:.0f} answers were not 2xx"
-    names = ("p50", "p90", "p99", "p99.9", "max")
-    return Load(
-        count / took, {name: each / 1000 for name, each in zip(names, latencies, strict=True)}
-    )
+    return _load(count, took, latencies)
+
+
+def send_once(port: int, requests: Sequence[bytes], *, connections: int) -> tuple[Load, str]:
+    """Send each request once and wait for every answer; those other than 2xx are answers too.
+
+    Returns the load, and the first digit of each answer's status in the order of the requests.
+    """
+    told, first_digits = _told(port, requests, connections).splitlines()
+    count, _bad, took, *latencies = map(float, told.split())
+    assert len(first_digits) == len(requests) == count
+    return _load(count, took, latencies), first_digits
 
 
 def pinned(core: int | None, arguments: Sequence[str]) -> list[str]:
@@ -111,6 +116,28 @@ def bare_server(
     finally:
         process.terminate()
         process.wait()
+
+
+def _told(
+    port: int,
+    requests: Sequence[bytes],
+    connections: int,
+    *,
+    seconds: float = 0,
+    rate: float = 0,
+    core: int | None = None,
+) -> str:
+    sent = b"".join(struct.pack("=I", len(each)) + each for each in requests)
+    arguments = [_program(), str(port), str(connections), str(seconds), str(rate)]
+    told = subprocess.run(pinned(core, arguments), input=sent, capture_output=True, check=False)
+    assert told.returncode == 0, told.stderr.decode()
+    return told.stdout.decode()
+
+
+def _load(count: float, took_s: float, latencies_us: Sequence[float]) -> Load:
+    names = ("p50", "p90", "p99", "p99.9", "max")
+    spread = {name: each / 1000 for name, each in zip(names, latencies_us, strict=True)}
+    return Load(count / took_s, spread)
 
 
 def _answers(port: int) -> bool:
