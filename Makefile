@@ -2,6 +2,7 @@
 # make test               everything that is not slow;  make test-all adds the slow tests
 # make demo               a retailer's year of sales replayed, with the store front on it
 # make bench              benchmarks, timed;  make bench-smoke runs the small ones once
+# make bench-report       docs/benchmarks.md and its pictures anew, from what was measured last
 # make soak               an hour's mixed load, checked and judged; ARGS="--minutes 5" for less
 # make lint               style, types and spelling
 # make MODE=debug ...     checks and assertions in native code;  MODE=sanitize adds ASan and UBSan
@@ -53,7 +54,7 @@ else
 RUN :=
 endif
 
-.PHONY: build dev test test-slow test-all demo bench bench-smoke soak fuzz fuzz-http lint wheel format lock clean
+.PHONY: build dev test test-slow test-all demo bench bench-smoke bench-report soak fuzz fuzz-http lint wheel format lock clean
 
 build: $(NATIVE)
 
@@ -80,6 +81,9 @@ bench: dev
 
 bench-smoke: dev
 	$(PYTEST) benchmarks -m "not slow" $(ARGS)
+
+bench-report: dev
+	$(BIN)/python -m benchmarks.report
 
 soak: dev
 	$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     at_least: float | None = None
     at_most: float | None = None
     ratio_at_least: float | None = None
+    instead: str = ""
+    """What people would pick instead, where the limit is that."""
 
     @property
     def is_rate(self) -> bool:
@@ -69,7 +72,10 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stated(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure as a benchmark measured it; ``percentiles`` are in the figure's unit."""
+    """One figure as a benchmark measured it; ``percentiles`` are in the figure's unit.
+
+    ``oversold`` counts units promised that were not there, where the last ones were fought over.
+    """
 
     key: str
     value: float
@@ -77,6 +83,8 @@ class Stated(msgspec.Struct, frozen=True, kw_only=True):
     limit_name: str = ""
     percentiles: dict[str, float] = {}
     note: str = ""
+    oversold: int | UnsetType = UNSET
+    oversold_by_limit: int | UnsetType = UNSET
 
 
 _EVENTS = "events/s"
@@ -92,6 +100,11 @@ FIGURES: dict[str, Figure] = {
         what="The same complete: strings resolved, duplicates, history and change ring on",
         unit="movements/s",
         at_least=8e6,
+    ),
+    "apply_scatter": Figure(
+        what="Columnar apply beside numpy's `add.at` on a plain array",
+        unit="movements/s",
+        instead="numpy's own scatter-add, with no names and no readers",
     ),
     "cell_bytes": Figure(
         what="Memory per stocked cell at 10M cells, directory and all", unit="bytes", at_most=64
@@ -111,6 +124,13 @@ FIGURES: dict[str, Figure] = {
         what="Kafka to visible in the table, one JSON event a message",
         unit=_EVENTS,
         ratio_at_least=0.5,
+        instead="A consumer loop that only touches each message",
+    ),
+    "ingest_quix": Figure(
+        what="The same beside Quix Streams keeping the same table",
+        unit=_EVENTS,
+        ratio_at_least=10,
+        instead="Quix Streams, a cell a key of its state",
     ),
     "ingest_kafka_100_lines": Figure(
         what="Kafka to visible in the table, 100 lines a message", unit="lines/s", at_least=3e6
@@ -129,17 +149,36 @@ FIGURES: dict[str, Figure] = {
         at_most=20,
     ),
     "http_read": Figure(
-        what="`GET /v1/availability/{sku}` on one worker", unit="requests/s", ratio_at_least=0.7
+        what="`GET /v1/availability/{sku}` on one worker",
+        unit="requests/s",
+        ratio_at_least=0.7,
+        instead="The bare HTTP server for reads, one constant answer",
     ),
     "http_read_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=3),
     "http_hold": Figure(
-        what="`POST /v1/holds` on 32 connections", unit="holds/s", ratio_at_least=0.4
+        what="`POST /v1/holds` on 32 connections",
+        unit="holds/s",
+        ratio_at_least=0.4,
+        instead="The bare HTTP server for holds, one constant answer",
     ),
     "http_hold_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=10),
     "http_hold_update": Figure(
         what="The same beside a server that does one conditional UPDATE in PostgreSQL",
         unit="holds/s",
         ratio_at_least=3,
+        instead="A conditional UPDATE in PostgreSQL, behind the same HTTP server",
+    ),
+    "http_hold_redis": Figure(
+        what="The same beside a server whose Redis decides in a script, every write synced",
+        unit="holds/s",
+        ratio_at_least=1.5,
+        instead="A script in Redis that checks and lowers, behind the same HTTP server",
+    ),
+    "http_hold_medusa": Figure(
+        what="The same beside Medusa's inventory and locking modules on PostgreSQL",
+        unit="holds/s",
+        ratio_at_least=50,
+        instead="Medusa's inventory module under its locking module, on PostgreSQL",
     ),
     "http_order": Figure(
         what="`POST /v1/orders` of two lines on 32 connections", unit="orders/s", at_least=5_000
@@ -181,6 +220,7 @@ FIGURES: dict[str, Figure] = {
         what="The same on PostgreSQL, beside single-row updates of 16 clients",
         unit="holds/s",
         ratio_at_least=1.5,
+        instead="Single-row UPDATEs in PostgreSQL by pgbench, no HTTP on either side",
     ),
     "hold_beside_many": Figure(
         what="The next holds on a SKU with 1 million open, against one with 100",
@@ -316,6 +356,8 @@ def state(
     limit_name: str = "",
     percentiles: Mapping[str, float] | None = None,
     note: str = "",
+    oversold: int | UnsetType = UNSET,
+    oversold_by_limit: int | UnsetType = UNSET,
 ) -> None:
     """Print a figure and leave it among the results; nothing when timing is off.
 
@@ -335,6 +377,8 @@ def state(
         By name (``p50``), in the figure's unit.
     note
         What a reader has to know to judge the figure.
+    oversold, oversold_by_limit
+        Units promised that were not there, by onhand and by the limit.
     """
     stated = Stated(
         key=key,
@@ -343,6 +387,8 @@ def state(
         limit_name=limit_name,
         percentiles={name: float(each) for name, each in (percentiles or {}).items()},
         note=note,
+        oversold=oversold,
+        oversold_by_limit=oversold_by_limit,
     )
     line = describe(stated)
     if benchmark.disabled:

@@ -2,7 +2,7 @@
 
 ``make bench`` calls ``python -m benchmarks.report build/benchmarks.json``. What the run did not
 measure is kept from docs/benchmarks.json, which holds the figures measured last, each with the
-machine it was measured on.
+machine it was measured on. ``make bench-report`` names no run, and writes the page anew from that.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 LIBRARIES = ("bytewax", "confluent-kafka", "granian", "litestar", "msgspec", "numpy")
+_VERDICTS = {True: "met", False: "**missed**", None: ""}
 SIZES = {"small": 0}
 """What parameters that are words count as; any other counts as 1. See :func:`size_of`."""
 
@@ -33,6 +34,21 @@ _HEAD = """\
 Measured by `make bench`; how, and how to add to them, is in
 [benchmarks/README.md](../benchmarks/README.md).
 
+"""
+
+_BESIDE = """\
+
+## Beside what people would pick instead
+
+Each was measured in the same run and on the same cores, with its real server. What promises has it
+on disk before it answers, as onhand has. Times is onhand's rate by the other's. Oversold are units
+promised that were not there when 64 buyers fought over the last of four SKUs: onhand's first, then
+the other's; the notes below have the counts, with the stock that was read back. Nothing stands
+where nothing is promised. The files in [benchmarks/peers](../benchmarks/peers) say what each keeps
+and leaves out, and which way its benchmark leans.
+
+| instead of onhand | as measured | onhand | the other | times | target | | oversold | figure |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _CAVEATS = """\
@@ -72,11 +88,11 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
 
 
-def main(results: str, root: Path = ROOT) -> None:
-    """Bring the stored figures up to date and write the page and its pictures."""
+def main(results: str | None = None, root: Path = ROOT) -> None:
+    """Bring the stored figures up to date, if there was a run; write the page and its pictures."""
     stored_path = root / "docs" / "benchmarks.json"
     stored = read_stored(stored_path)
-    merged = merge(stored, read_results(Path(results)))
+    merged = merge(stored, read_results(Path(results)) if results else {})
     encoded = msgspec.json.encode(dict(sorted(merged.items())), order="sorted")
     stored_path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
     pictures = draw(merged, root / "docs" / "pictures")
@@ -167,10 +183,13 @@ def page(merged: dict[str, Measured], pictures: list[str], remarks: str) -> str:
     others = [key for key in FIGURES if key not in aimed and key in merged]
     parts = [_HEAD, *_machine_lines(machines), "\n", _CAVEATS, "## Figures to reach\n\n"]
     parts += _table(aimed, merged, machines)
+    beside = [key for key, figure in FIGURES.items() if figure.instead and key in merged]
+    if beside:
+        parts += [_BESIDE, *(_row(_beside_cells(key, merged[key])) for key in beside)]
+        parts += _pictures({"peers"} & set(pictures))
     if others:
         parts += ["\n## What they are made of\n\n", *_table(others, merged, machines)]
-    for picture in pictures:
-        parts.append(f"\n![{picture}](pictures/{picture}.svg)\n")
+    parts += _pictures(each for each in pictures if each != "peers")
     notes = [(key, merged[key].stated.note) for key in FIGURES if key in merged]
     if any(note for _, note in notes):
         parts += ["\n## Notes\n\n", *(f"- `{key}`: {note}\n" for key, note in notes if note)]
@@ -201,7 +220,15 @@ def _table(
         if several:
             letter = _letter(machines.index(merged[key].machine)) if key in merged else ""
             cells.append(letter)
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+        yield _row(cells)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _pictures(names: Iterable[str]) -> Iterator[str]:
+    return (f"\n![{name}](pictures/{name}.svg)\n" for name in names)
 
 
 def _cells(key: str, measured: Measured | None) -> list[str]:
@@ -210,9 +237,9 @@ def _cells(key: str, measured: Measured | None) -> list[str]:
     if measured is None:
         return [*first, "not measured yet", "", "", "", "", ""]
     stated, ratio = measured.stated, ratio_of(measured.stated)
+    verdict = _VERDICTS[figure.is_met(stated.value, ratio)]
     limit = f"{stated.limit_name}: {show(stated.limit, figure.unit)}" if ratio is not None else ""
     spread = ", ".join(f"{name} {show(x, figure.unit)}" for name, x in stated.percentiles.items())
-    verdict = {True: "met", False: "**missed**", None: ""}[figure.is_met(stated.value, ratio)]
     return [
         *first,
         show(stated.value, figure.unit) + (f" ({spread})" if spread else ""),
@@ -221,6 +248,24 @@ def _cells(key: str, measured: Measured | None) -> list[str]:
         verdict,
         f"`{measured.command}`",
         measured.date,
+    ]
+
+
+def _beside_cells(key: str, measured: Measured) -> list[str]:
+    """Compare a figure with what people would pick instead, whatever else it has to reach."""
+    figure, stated, ratio = FIGURES[key], measured.stated, ratio_of(measured.stated)
+    aim = figure.ratio_at_least
+    counts = [stated.oversold, stated.oversold_by_limit]
+    return [
+        figure.instead,
+        stated.limit_name,
+        show(stated.value, figure.unit),
+        "" if stated.limit is None else show(stated.limit, figure.unit),
+        "" if ratio is None else f"{ratio:.3g}",
+        "" if aim is None else f"at least {aim:g}",
+        "" if aim is None or ratio is None else _VERDICTS[ratio >= aim],
+        " and ".join(f"{count:,}" for count in counts if count is not msgspec.UNSET),
+        f"`{key}`",
     ]
 
 
@@ -240,7 +285,8 @@ def draw(merged: dict[str, Measured], directory: Path) -> list[str]:
     mpl.rcParams.update({"svg.hashsalt": "onhand", "svg.fonttype": "none", "font.size": 9})
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, plot in (("targets", _draw_targets), ("latencies", _draw_latencies)):
+    plots = {"targets": _draw_targets, "peers": _draw_peers, "latencies": _draw_latencies}
+    for name, plot in plots.items():
         if plot(merged, directory / f"{name}.svg"):
             drawn.append(name)
     return drawn
@@ -264,6 +310,36 @@ def _draw_targets(merged: dict[str, Measured], path: Path) -> bool:
     axes.set_xscale("log")
     axes.set_xlabel("measured / target (or target / measured where less is better); 1 meets it")
     _save(figure, path)
+    return True
+
+
+def _draw_peers(merged: dict[str, Measured], path: Path) -> bool:
+    """Draw how many times the rate of each peer was reached, and how many times are aimed at."""
+    times = {
+        key: ratio
+        for key, figure in FIGURES.items()
+        if figure.instead and key in merged and (ratio := ratio_of(merged[key].stated))
+    }
+    if not times:
+        return False
+    plot, axes = _axes(0.4 * len(times) + 1)
+    labels = [FIGURES[key].instead.partition(",")[0] for key in times]
+    places = range(len(times), 0, -1)
+    aims = [FIGURES[key].ratio_at_least for key in times]
+    colours = [
+        "#7a7a7a" if aim is None else "#2a7f62" if ratio >= aim else "#b3423a"
+        for ratio, aim in zip(times.values(), aims, strict=True)
+    ]
+    axes.barh(places, [ratio - 1 for ratio in times.values()], left=1, color=colours)
+    aimed = [(aim, place) for aim, place in zip(aims, places, strict=True) if aim is not None]
+    xs, ys = [aim for aim, _ in aimed], [place for _, place in aimed]
+    axes.plot(xs, ys, "k|", markersize=16, label="target")
+    axes.set_yticks(places, labels)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("onhand's rate / the other's, in the same run")
+    axes.legend()
+    _save(plot, path)
     return True
 
 

@@ -127,6 +127,38 @@ def test_percentiles_are_drawn_and_their_maximum_with_none(root, tmp_path):
     assert (root / "docs/pictures/latencies.svg").exists()
 
 
+def test_peers_have_a_table_and_a_picture_of_their_own(root, tmp_path):
+    """Beside each peer stands how many times its rate was reached, and what each oversold."""
+    held = {"key": "http_hold_redis", "value": 6e3, "limit": 5e3, "limit_name": "Redis 7"}
+    fed = {"key": "ingest_quix", "value": 8e5, "limit": 4e4, "limit_name": "Quix Streams 3"}
+    counts = {"oversold": 0, "oversold_by_limit": 1_200}
+    report.main(write_results(tmp_path / "r.json", held | counts, fed), root)
+    page = (root / "docs/benchmarks.md").read_text("utf-8")
+    rows = {line.rsplit("`")[-2]: line.strip("| ").split(" | ") for line in _beside(page)}
+    assert rows["http_hold_redis"][1:8] == [
+        *("Redis 7", "6,000 holds/s", "5,000 holds/s", "1.2", "at least 1.5", "**missed**"),
+        "0 and 1,200",
+    ]
+    assert rows["ingest_quix"][4:8] == ["20", "at least 10", "met", ""]
+    assert page.count("![peers](pictures/peers.svg)") == 1
+    assert (root / "docs/pictures/peers.svg").exists()
+
+
+def _beside(page):
+    """List the rows of the table of peers."""
+    section = page.split("## Beside what people would pick instead")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.endswith("` |")]
+
+
+def test_the_page_is_written_anew_without_a_run(root, tmp_path):
+    """What was measured last suffices."""
+    report.main(write_results(tmp_path / "r.json", {"key": "cell_bytes", "value": 61}), root)
+    before = (root / "docs/benchmarks.md").read_text("utf-8")
+    (root / "docs/benchmarks.md").unlink()
+    report.main(root=root)
+    assert (root / "docs/benchmarks.md").read_text("utf-8") == before
+
+
 def test_a_run_of_some_benchmarks_leaves_the_other_figures(root, tmp_path):
     """What a run did not measure stays as it was measured last."""
     report.main(write_results(tmp_path / "1.json", {"key": "cell_bytes", "value": 61}), root)
