@@ -3,15 +3,14 @@
 Everything is as in production: ``onhand serve`` in a process of its own with its order writer,
 tokens asked for and checked, every answer on disk before it is given, a ledger in SQLite. The bare
 server is the same server program with its fastest interface and one function, which reads the same
-body and answers a constant of the size of a real answer; or one that does a conditional UPDATE of
-one row in PostgreSQL on 32 connections, each commit on disk.
+body and answers a constant of the size of a real answer.
 
-Bias: server, writer, PostgreSQL and load share all cores as the system sees fit, for a server that
-waits for its disk in one thread works in another meanwhile; runs of the two servers alternate and
-the median counts. The load is a C program, one thread, connections kept
-alive, requests made beforehand, SKUs at random, one line a hold, stock that does not run out. The
-rate of a latency run is half of what the server reached, by the clock, and latency counts from when
-a request was due. Nobody applies what is handed over; nothing is.
+Bias: server, writer and load share all cores as the system sees fit, for a server that waits for
+its disk in one thread works in another meanwhile; runs of the two servers alternate and the median
+counts. The load is a C program, one thread, connections kept alive, requests made beforehand, SKUs
+at random, one line a hold, stock that does not run out. The rate of a latency run is half of what
+the server reached, by the clock, and latency counts from when a request was due. Nobody applies
+what is handed over; nothing is.
 """
 
 from __future__ import annotations
@@ -21,17 +20,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import psycopg
 import pytest
 
 from benchmarks.figures import state
-from benchmarks.kit.bare_update import CREATE
 from benchmarks.kit.http_load import bare_server, request, run_load
 from onhand.configuration import load_settings
 from onhand.ledger import SetupStore, TokenStore, open_ledger
 from onhand.model.setup import Location
 from tests.deployments import wait_until
-from tests.postgres import find_binaries, new_database, throwaway_server
 from tests.servers import Server
 
 if TYPE_CHECKING:
@@ -125,18 +121,6 @@ def load(request, tmp_path) -> Iterator[Load]:
         load.server.close()
 
 
-@pytest.fixture
-def database() -> Iterator[str]:
-    """Give a PostgreSQL with the guarantees it gives by default, and a table of cells."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL was found")
-    with throwaway_server(binaries, fsync=True) as server, new_database(server) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(CREATE)
-        yield url
-
-
 def hold(number: int) -> dict:
     line = {"sku": sku(number), "quantity": 1, "location": place(places_of(number)[0])}
     return {"lines": [line], "ttl_s": 14_400}
@@ -168,7 +152,7 @@ def bench_http_hold(benchmark, load, tmp_path):
     requests = load.requests("/v1/holds", map(hold, load.skus()))
     answer = load.ask("/v1/holds", hold(1))
     with bare_server(
-        answer, tmp_path, application="bare_answer:answer_body", core=None
+        answer, tmp_path, application="kit.bare_answer:answer_body", core=None
     ) as bare_port:
         bare, ours = measured(benchmark, load, [bare_port, load.server.port], requests)
         bare_tail, tail = (
@@ -192,17 +176,6 @@ def bench_http_hold(benchmark, load, tmp_path):
         percentiles=tail.percentiles,
         note=f"at {ours / 2:,.0f} holds/s",
     )
-
-
-def bench_http_hold_update(benchmark, load, database, tmp_path):
-    """Hold one unit of one SKU: three times a server whose database decides."""
-    requests = load.requests("/v1/holds", map(hold, load.skus()))
-    answer = load.ask("/v1/holds", hold(1))
-    with bare_server(
-        answer, tmp_path, application="bare_update:application", database=database, core=None
-    ) as bare_port:
-        bare, ours = measured(benchmark, load, [bare_port, load.server.port], requests)
-    state(benchmark, "http_hold_update", ours, limit=bare, limit_name="one UPDATE in PostgreSQL")
 
 
 def bench_http_order(benchmark, load):

@@ -80,7 +80,7 @@ def bare_server(
     body: bytes,
     scratch: Path,
     *,
-    application: str = "bare_answer:answer",
+    application: str = "kit.bare_answer:answer",
     database: str = "",
     core: int | None = SERVER_CORE,
 ) -> Iterator[int]:
@@ -91,9 +91,9 @@ def bare_server(
     body
         Of the answer.
     application
-        The function, in a module of this kit.
+        The function, in a module of the benchmarks.
     database
-        A PostgreSQL that the function works on.
+        The address of the server that the function works on.
     core
         Where it runs.
     """
@@ -103,7 +103,7 @@ def bare_server(
     command = [
         *(sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "auto"),
         *("--http", "1", "--no-ws", "--port", str(port), "--log-level", "error"),
-        f"benchmarks.kit.{application}",
+        f"benchmarks.{application}",
     ]
     environment = os.environ | {
         "ONHAND_BENCH_ANSWER": str(answer),

@@ -1,0 +1,107 @@
+"""Holds over HTTP beside what would be built instead: a conditional UPDATE in PostgreSQL.
+
+Everything of onhand is as in production: ``onhand serve`` in a process of its own, tokens asked for
+and checked, holds with an expiry, events of them, a ledger in SQLite. PostgreSQL decides behind the
+same bare HTTP server that the limits use, on 32 connections. It has whatever it accepted on disk
+before it answers: a commit with ``fsync``.
+
+Bias: towards the peer, which keeps less: a number and no hold; nor does it ask for tokens. Against
+all alike: servers, databases and load share all cores as the system sees fit, so a peer of several
+processes pays for each. The servers run in turn and the median counts. The load is a C program on
+32 connections, requests made beforehand, SKUs at random, one line a hold, stock that does not run
+out. Then 64 buyers fight over the last units of four SKUs, at onhand and at the peer, and what each
+sold beyond its stock is counted, see :mod:`.scramble`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from benchmarks.bench_http_orders import CONNECTIONS, hold, measured
+from benchmarks.figures import state
+from benchmarks.kit.http_load import bare_server, run_load
+from benchmarks.peers import update_holds
+from benchmarks.peers.scramble import HOT
+from benchmarks.peers.shop import HOLDS, Shop
+from tests.postgres import ADVICE, find_binaries, new_database, throwaway_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+SMALL = pytest.param((500, 0.3, 1, 25), id="small")
+LARGE = pytest.param((50_000, 5.0, 3, 250), id="large", marks=pytest.mark.slow)
+WARM_UP_S = 1
+"""Before anything is timed: connections are opened, and code is compiled where it is."""
+
+
+@pytest.fixture
+def shop(request, tmp_path) -> Iterator[Shop]:
+    shop = Shop(tmp_path, *request.param)
+    try:
+        yield shop.open()
+    finally:
+        shop.server.close()
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """Give a PostgreSQL with the guarantees it gives by default."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(f"no PostgreSQL was found: {ADVICE}")
+    with throwaway_server(binaries, fsync=True) as server, new_database(server) as url:
+        yield url
+
+
+def compare(
+    benchmark,
+    shop: Shop,
+    port: int,
+    read_left: Callable[[Sequence[int]], list[int]],
+    *,
+    key: str,
+    peer: str,
+) -> None:
+    """Load onhand and the peer at ``port`` in turn, then have the last units fought over."""
+    requests = shop.hold_requests()
+    for each in (port, shop.server.port):
+        run_load(each, requests, connections=CONNECTIONS, core=None, seconds=WARM_UP_S)
+    theirs, ours = measured(benchmark, shop, [port, shop.server.port], requests)
+    sold = shop.scramble(shop.server.port, shop.left)
+    sold_by_peer = shop.scramble(port, read_left)
+    print(f"\nonhand: {sold.words()}\n{peer}: {sold_by_peer.words()}")
+    assert sold.oversold == 0
+    assert sold.is_exact
+    state(
+        benchmark,
+        key,
+        ours,
+        limit=theirs,
+        limit_name=peer,
+        oversold=sold.oversold,
+        oversold_by_limit=sold_by_peer.oversold,
+        note=f"onhand: {sold.words()}; the other: {sold_by_peer.words()}",
+    )
+
+
+@pytest.mark.parametrize("shop", [SMALL, LARGE], indirect=True)
+def bench_http_hold_update(benchmark, shop, database, tmp_path):
+    """Hold one unit of one SKU: three times a server whose database decides."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(update_holds.CREATE)
+    update_holds.stock(database, HOT, shop.units)
+    answer = shop.ask(HOLDS, hold(1))
+    with bare_server(
+        answer, tmp_path, application="peers.update_holds:application", database=database, core=None
+    ) as port:
+        compare(
+            benchmark,
+            shop,
+            port,
+            lambda cells: update_holds.left(database, cells),
+            key="http_hold_update",
+            peer="one UPDATE in PostgreSQL",
+        )
