@@ -1,12 +1,14 @@
-"""Holds over HTTP beside what would be built instead: PostgreSQL, Redis.
+"""Holds over HTTP beside what would be built instead: PostgreSQL, Redis, Medusa.
 
 Everything of onhand is as in production: ``onhand serve`` in a process of its own, tokens asked for
 and checked, holds with an expiry, events of them, a ledger in SQLite. PostgreSQL and Redis decide
-behind the same bare HTTP server that the limits use, on 32 connections. Each has whatever it accepted on disk before it answers: a commit with
+behind the same bare HTTP server that the limits use, on 32 connections; Medusa's modules decide in
+a server of Node's own. Each has whatever it accepted on disk before it answers: a commit with
 ``fsync``, a write with ``appendfsync always``.
 
 Bias: towards the peers, which keep less. The two behind the bare server keep a number, and no hold;
-none of the peers asks for tokens. Against all
+none of the peers asks for tokens. Medusa's modules have no shop around them, and more connections
+than they would come with; they run in one process of Node, as Medusa does by default. Against all
 alike: servers, databases and load share all cores as the system sees fit, so a peer of several
 processes pays for each. The servers run in turn and the median counts. The load is a C program on
 32 connections, requests made beforehand, SKUs at random, one line a hold, stock that does not run
@@ -24,7 +26,7 @@ import pytest
 from benchmarks.bench_http_orders import CONNECTIONS, hold, measured
 from benchmarks.figures import state
 from benchmarks.kit.http_load import bare_server, run_load
-from benchmarks.peers import redis_holds, update_holds
+from benchmarks.peers import medusa, redis_holds, update_holds
 from benchmarks.peers.scramble import HOT
 from benchmarks.peers.shop import HOLDS, Shop
 from tests.postgres import ADVICE, find_binaries, new_database, throwaway_server
@@ -127,4 +129,21 @@ def bench_http_hold_redis(benchmark, shop, tmp_path):
             lambda cells: redis_holds.left(redis, cells),
             key="http_hold_redis",
             peer=f"a script in Redis {redis_holds.version(redis)}, appendfsync always",
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shop", [SMALL, LARGE], indirect=True)
+def bench_http_hold_medusa(benchmark, shop, database, tmp_path):
+    """Hold one unit of one SKU: fifty times Medusa's inventory module."""
+    with medusa.server(database, tmp_path) as port:
+        medusa.stock(port, range(shop.sku_count))
+        medusa.stock(port, HOT, shop.units)
+        compare(
+            benchmark,
+            shop,
+            port,
+            lambda numbers: medusa.left(port, numbers),
+            key="http_hold_medusa",
+            peer=f"Medusa {medusa.version()}, a lock of PostgreSQL for each item",
         )
