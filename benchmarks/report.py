@@ -93,8 +93,9 @@ def main(results: str | None = None, root: Path = ROOT) -> None:
     stored_path = root / "docs" / "benchmarks.json"
     stored = read_stored(stored_path)
     merged = merge(stored, read_results(Path(results)) if results else {})
-    encoded = msgspec.json.encode(dict(sorted(merged.items())), order="sorted")
-    stored_path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
+    if results:
+        encoded = msgspec.json.encode(dict(sorted(merged.items())), order="sorted")
+        stored_path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
     pictures = draw(merged, root / "docs" / "pictures")
     remarks = root / "benchmarks" / "remarks.md"
     text = page(merged, pictures, remarks.read_text("utf-8") if remarks.exists() else "")
@@ -125,7 +126,7 @@ def read_results(path: Path) -> dict[str, Measured]:
                 command=f'make bench ARGS="-k {benchmark["name"].partition("[")[0]}"',
                 date=document["datetime"][:10],
                 version=importlib.metadata.version("onhand"),
-                size=size_of(benchmark.get("params")),
+                size=float(size_of(benchmark.get("params"))),
                 machine=machine,
             )
             before = found.get(stated.key)
@@ -239,7 +240,8 @@ def _cells(key: str, measured: Measured | None) -> list[str]:
     stated, ratio = measured.stated, ratio_of(measured.stated)
     verdict = _VERDICTS[figure.is_met(stated.value, ratio)]
     limit = f"{stated.limit_name}: {show(stated.limit, figure.unit)}" if ratio is not None else ""
-    spread = ", ".join(f"{name} {show(x, figure.unit)}" for name, x in stated.percentiles.items())
+    percentiles = sorted(stated.percentiles.items(), key=_nines)
+    spread = ", ".join(f"{name} {show(x, figure.unit)}" for name, x in percentiles)
     return [
         *first,
         show(stated.value, figure.unit) + (f" ({spread})" if spread else ""),
@@ -249,6 +251,13 @@ def _cells(key: str, measured: Measured | None) -> list[str]:
         f"`{measured.command}`",
         measured.date,
     ]
+
+
+def _nines(percentile: tuple[str, float]) -> tuple[bool, float]:
+    """Sort percentiles by their number, and what has none, such as the maximum, behind them."""
+    name, value = percentile
+    is_numbered = name.startswith("p")
+    return not is_numbered, float(name[1:]) if is_numbered else value
 
 
 def _beside_cells(key: str, measured: Measured) -> list[str]:
