@@ -3,7 +3,7 @@
 Bias: one writer that does nothing else, documents of about 300 bytes, keys of answers at random, as
 hashes are, on a ledger that holds ``held`` active holds with their answers already. PostgreSQL runs
 on the same cores as its client, with the settings it comes with. pgbench's rate is single-row
-updates of 16 clients, prepared, each on disk.
+updates of 16 clients, each on a condition, prepared, and on disk.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ ROUNDS = {"small": 3, "large": 400}
 PGBENCH_S = 10
 UPDATE = (
     "\\set id random(1, 100000)\n"
-    "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :id;\n"
+    "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = :id AND abalance < 1000000;\n"
 )
 HOLD = b'{"id":"%s","status":"active","lines":[' + b"x" * 240 + b"]}"
 ANSWER = b'{"id":"%s","status":"active","lines":[' + b"x" * 200 + b"]}"

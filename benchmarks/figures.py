@@ -220,7 +220,7 @@ FIGURES: dict[str, Figure] = {
         what="The same on PostgreSQL, beside single-row updates of 16 clients",
         unit="holds/s",
         ratio_at_least=1.5,
-        instead="Single-row UPDATEs in PostgreSQL by pgbench, no HTTP on either side",
+        instead="Conditional UPDATEs in PostgreSQL by pgbench, no HTTP on either side",
     ),
     "hold_beside_many": Figure(
         what="The next holds on a SKU with 1 million open, against one with 100",
