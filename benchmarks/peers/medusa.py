@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 from benchmarks.bench_http_orders import UNITS, place, places_of, sku
-from tests.brokers import free_port
 from tests.deployments import wait_until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

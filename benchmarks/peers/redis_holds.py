@@ -20,7 +20,8 @@ import redis
 from redis.asyncio import Connection
 
 from benchmarks.peers.holding import Application, address
-from tests.brokers import free_port, wait_port
+from tests.brokers import wait_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
