@@ -78,6 +78,7 @@ class ClaimsFeed:
         self._metrics = metrics
         self._answered: SimpleQueue[Sequence[Waiting]] = SimpleQueue()
         self._noted: dict[int, int] = {}
+        self._notes = _Notes()
         self._stopping = stopping or threading.Event()
         self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
         self.error: str | None = None
@@ -164,7 +165,7 @@ class ClaimsFeed:
             self._decide(batch)
             if self._stopping.is_set():
                 return True
-            self._note(decided)
+        self._note(decided)
         self.decided_us = progress_us
         return len(batch) > 0
 
@@ -214,12 +215,14 @@ class ClaimsFeed:
         return failed
 
     def _note(self, decided: dict[int, int]) -> None:
-        """Have the ledger note how far all is decided."""
+        """Have the ledger note how far all is decided; again when a commit failed meanwhile."""
+        if self._notes.is_lost:
+            self._notes.is_lost = False
+            self._noted.clear()
         moved = dict(decided.items() - self._noted.items())
         if moved:
             self._noted |= moved
-            nobody = _Nobody()
-            self._enter([Waiting(Asked(what=NOTHING), nobody, None, claim_offsets=moved)])
+            self._enter([Waiting(Asked(what=NOTHING), self._notes, None, claim_offsets=moved)])
 
     def _count(self, each: Waiting) -> None:
         repeated = each.outcome == "repeated"
@@ -233,11 +236,20 @@ class ClaimsFeed:
         self._metrics.count_claim("dead")
 
 
-class _Nobody:
-    """Takes answers that nobody waits for: what was not noted is noted with the next."""
+class _Notes:
+    """Takes the answers to notes, which nobody waits for: one that was lost is written again.
+
+    The answers that claims were given are kept for days only: without the note a claim of then
+    would be decided anew after a restart.
+    """
+
+    def __init__(self) -> None:
+        self.is_lost = False
 
     def deliver(self, answered: Sequence[Waiting]) -> None:
-        """Do nothing."""
+        """Remember that one failed; called by the writer's thread."""
+        if any(_answer(each).failure for each in answered):
+            self.is_lost = True
 
 
 def key_of(claim: claims.Claim) -> bytes:

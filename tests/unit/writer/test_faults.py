@@ -1,6 +1,7 @@
 """The order writer when its database is lost, slow or silent, or another writer takes over."""
 
 import contextlib
+import json
 import os
 import threading
 import time
@@ -10,9 +11,12 @@ import pytest
 
 from onhand.errors import AlreadyRunning, CommitFailed, CommitUnknown, LedgerUnavailable
 from onhand.ledger import OrderStore
+from onhand.log.base import NewRecord
+from onhand.log.topics import CLAIMS
 from onhand.writer.writer import OrderWriter
 from tests.deployments import wait_until
 from tests.proxies import Proxy
+from tests.servers import event
 from tests.writers import Deployment, code, hold_of
 
 KEY = b"k" * 16
@@ -200,6 +204,24 @@ def test_what_is_due_by_itself_is_done_after_a_failed_commit(faulty):
     wait_until(lambda: not store.commits)
     assert shop.reserved() == 9
     wait_until(lambda: shop.reserved() == 0)
+
+
+def test_how_far_claims_are_decided_is_noted_again_after_a_failed_commit(faulty):
+    """Without another claim of its partition, too: answers to claims are not kept for ever."""
+    shop, store = faulty
+    failed = []
+
+    def fail_notes(real, commit):
+        if commit.claim_offsets and not failed:
+            failed.append(commit.claim_offsets)
+            raise CommitFailed("the disk is full", "Free some")
+        real.commit(commit)
+
+    store.commits += [fail_notes] * 20
+    sale = event(id="s-1", source="till", sku="apple", location="north", order_id="unknown")
+    shop.log.append([NewRecord(CLAIMS, json.dumps(sale).encode())])
+    wait_until(lambda: store.claim_offsets().get(0) == 1)
+    assert failed == [{0: 1}]
 
 
 def test_a_slow_database_only_makes_wait(faulty):
