@@ -1,8 +1,9 @@
 """Write docs/benchmarks.md and its pictures from the results of a run of the benchmarks.
 
 ``make bench`` calls ``python -m benchmarks.report build/benchmarks.json``. What the run did not
-measure is kept from docs/benchmarks.json, which holds the figures measured last, each with the
-machine it was measured on. ``make bench-report`` names no run, and writes the page anew from that.
+measure is kept from docs/benchmarks.json, which holds the figures and curves measured last, each
+with the machine it was measured on. ``make bench-report`` names no run, and writes the page anew
+from that.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from benchmarks import curve_report, pictures
+from benchmarks.curves import CURVES, StatedCurve, is_current
 from benchmarks.figures import FIGURES, Stated, ratio_of, show
 
 if TYPE_CHECKING:
@@ -77,10 +80,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     libraries: dict[str, str]
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure as it was measured last."""
+Kind = TypeVar("Kind")
 
-    stated: Stated
+
+class Measured(msgspec.Struct, Generic[Kind], frozen=True, kw_only=True):
+    """A figure or a curve as it was measured last."""
+
+    stated: Kind
     command: str
     date: str
     version: str
@@ -90,37 +96,49 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(results: str | None = None, root: Path = ROOT) -> None:
     """Bring the stored figures up to date, if there was a run; write the page and its pictures."""
-    stored_path = root / "docs" / "benchmarks.json"
+    stored_path, directory = root / "docs" / "benchmarks.json", root / "docs" / "pictures"
     stored = read_stored(stored_path)
     merged = merge(stored, read_results(Path(results)) if results else {})
     if results:
         encoded = msgspec.json.encode(dict(sorted(merged.items())), order="sorted")
         stored_path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
-    pictures = draw(merged, root / "docs" / "pictures")
+    drawn = draw(merged, directory)
     remarks = root / "benchmarks" / "remarks.md"
-    text = page(merged, pictures, remarks.read_text("utf-8") if remarks.exists() else "")
+    text = page(merged, drawn, remarks.read_text("utf-8") if remarks.exists() else "")
     (root / "docs" / "benchmarks.md").write_text(text, "utf-8")
-    print(f"docs/benchmarks.md: {len(merged)} of {len(FIGURES)} figures")
+    counts = [f"{len(merged.keys() & kind.keys())} of {len(kind)}" for kind in (FIGURES, CURVES)]
+    print(f"docs/benchmarks.md: {counts[0]} figures, {counts[1]} curves")
 
 
 # -- results ---------------------------------------------------------------------------------------
 
 
 def read_stored(path: Path) -> dict[str, Measured]:
-    """Read the figures measured last; those that no longer exist are dropped."""
+    """Read what was measured last; figures and curves that no longer exist are dropped.
+
+    So is a curve of other lines or units than it has now.
+    """
     if not path.exists():
         return {}
-    stored = msgspec.json.decode(path.read_bytes(), type=dict[str, Measured])
-    return {key: each for key, each in stored.items() if key in FIGURES}
+    stored = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    figures = {
+        key: msgspec.json.decode(stored[key], type=Measured[Stated])
+        for key in stored.keys() & FIGURES.keys()
+    }
+    curves = {
+        key: msgspec.json.decode(stored[key], type=Measured[StatedCurve])
+        for key in stored.keys() & CURVES.keys()
+    }
+    return figures | {key: each for key, each in curves.items() if is_current(each.stated)}
 
 
 def read_results(path: Path) -> dict[str, Measured]:
-    """Read what a run of pytest-benchmark measured: of each figure, that of the largest size."""
+    """Read what a run of pytest-benchmark measured: the largest size of each."""
     document = msgspec.json.decode(path.read_bytes())
     machine = machine_of(document["machine_info"])
     found: dict[str, Measured] = {}
     for benchmark in document["benchmarks"]:
-        for stated in msgspec.convert(benchmark["extra_info"].get("figures", []), list[Stated]):
+        for stated in stated_by(benchmark["extra_info"]):
             measured = Measured(
                 stated=stated,
                 command=f'make bench ARGS="-k {benchmark["name"].partition("[")[0]}"',
@@ -133,6 +151,13 @@ def read_results(path: Path) -> dict[str, Measured]:
             if before is None or before.size <= measured.size:
                 found[stated.key] = measured
     return found
+
+
+def stated_by(extra_info: dict[str, Any]) -> list[Stated | StatedCurve]:
+    """List what one benchmark stated."""
+    figures = msgspec.convert(extra_info.get("figures", []), list[Stated])
+    curves = msgspec.convert(extra_info.get("curves", []), list[StatedCurve])
+    return [*figures, *curves]
 
 
 def merge(stored: dict[str, Measured], new: dict[str, Measured]) -> dict[str, Measured]:
@@ -174,8 +199,8 @@ def machine_of(info: dict[str, Any]) -> Machine:
 # -- the page --------------------------------------------------------------------------------------
 
 
-def page(merged: dict[str, Measured], pictures: list[str], remarks: str) -> str:
-    """Write the page: machine, caveats, figures with a target, figures without, pictures."""
+def page(merged: dict[str, Measured], drawn: list[str], remarks: str) -> str:
+    """Write the page: machine, caveats, figures with a target, figures without, curves."""
     machines: list[Machine] = []
     for measured in sorted(merged.values(), key=lambda each: each.date, reverse=True):
         if measured.machine not in machines:
@@ -187,10 +212,12 @@ def page(merged: dict[str, Measured], pictures: list[str], remarks: str) -> str:
     beside = [key for key, figure in FIGURES.items() if figure.instead and key in merged]
     if beside:
         parts += [_BESIDE, *(_row(_beside_cells(key, merged[key])) for key in beside)]
-        parts += _pictures({"peers"} & set(pictures))
+        parts += _pictures({"peers"} & set(drawn))
     if others:
         parts += ["\n## What they are made of\n\n", *_table(others, merged, machines)]
-    parts += _pictures(each for each in pictures if each != "peers")
+    parts += _pictures(each for each in drawn if each != "peers")
+    curves = {key: merged[key].stated for key in CURVES if key in merged}
+    parts += curve_report.section(curves, lambda key: _origin(merged[key], machines), _row)
     notes = [(key, merged[key].stated.note) for key in FIGURES if key in merged]
     if any(note for _, note in notes):
         parts += ["\n## Notes\n\n", *(f"- `{key}`: {note}\n" for key, note in notes if note)]
@@ -222,6 +249,14 @@ def _table(
             letter = _letter(machines.index(merged[key].machine)) if key in merged else ""
             cells.append(letter)
         yield _row(cells)
+
+
+def _origin(measured: Measured, machines: list[Machine]) -> str:
+    """Say how, when and, when there are several machines, where something was measured."""
+    words = [f"`{measured.command}`", measured.date]
+    if len(machines) > 1:
+        words.append(f"machine {_letter(machines.index(measured.machine))}")
+    return ", ".join(words)
 
 
 def _row(cells: Iterable[str]) -> str:
@@ -286,18 +321,15 @@ def _letter(number: int) -> str:
 
 
 def draw(merged: dict[str, Measured], directory: Path) -> list[str]:
-    """Draw what is worth a picture, and name the pictures."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only the whole report draws
-
-    mpl.use("svg")
-    # The same figures make the same file.
-    mpl.rcParams.update({"svg.hashsalt": "onhand", "svg.fonttype": "none", "font.size": 9})
+    """Draw what is worth a picture, and name those of figures."""
+    pictures.prepare()
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
     plots = {"targets": _draw_targets, "peers": _draw_peers, "latencies": _draw_latencies}
     for name, plot in plots.items():
         if plot(merged, directory / f"{name}.svg"):
             drawn.append(name)
+    curve_report.draw({key: merged[key].stated for key in CURVES if key in merged}, directory)
     return drawn
 
 
@@ -310,7 +342,7 @@ def _draw_targets(merged: dict[str, Measured], path: Path) -> bool:
     }
     if not shares:
         return False
-    figure, axes = _axes(0.3 * len(shares) + 1)
+    figure, axes = pictures.new_axes(0.3 * len(shares) + 1)
     keys = list(reversed(shares))
     colours = ["#2a7f62" if shares[key] >= 1 else "#b3423a" for key in keys]
     # From 1 on, to the right for what is beyond its target and to the left for what is short of it.
@@ -318,7 +350,7 @@ def _draw_targets(merged: dict[str, Measured], path: Path) -> bool:
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlabel("measured / target (or target / measured where less is better); 1 meets it")
-    _save(figure, path)
+    pictures.save(figure, path)
     return True
 
 
@@ -331,7 +363,7 @@ def _draw_peers(merged: dict[str, Measured], path: Path) -> bool:
     }
     if not times:
         return False
-    plot, axes = _axes(0.4 * len(times) + 1)
+    plot, axes = pictures.new_axes(0.4 * len(times) + 1)
     labels = [FIGURES[key].instead.partition(",")[0] for key in times]
     places = range(len(times), 0, -1)
     aims = [FIGURES[key].ratio_at_least for key in times]
@@ -348,7 +380,7 @@ def _draw_peers(merged: dict[str, Measured], path: Path) -> bool:
     axes.set_xscale("log")
     axes.set_xlabel("onhand's rate / the other's, in the same run")
     axes.legend()
-    _save(plot, path)
+    pictures.save(plot, path)
     return True
 
 
@@ -370,11 +402,11 @@ def _draw_latencies(merged: dict[str, Measured], path: Path) -> bool:
     spreads = {
         key: {name: x for name, x in each.stated.percentiles.items() if name.startswith("p")}
         for key, each in merged.items()
-        if each.stated.percentiles and FIGURES[key].unit == "ms"
+        if key in FIGURES and each.stated.percentiles and FIGURES[key].unit == "ms"
     }
     if not spreads:
         return False
-    figure, axes = _axes(3.5)
+    figure, axes = pictures.new_axes(3.5)
     for key in filter(spreads.__contains__, FIGURES):
         spread = spreads[key]
         # By nines, so that the tail has as much room as the rest.
@@ -385,21 +417,8 @@ def _draw_latencies(merged: dict[str, Measured], path: Path) -> bool:
     axes.set_ylabel("ms")
     axes.legend()
     axes.grid(visible=True, alpha=0.3)
-    _save(figure, path)
+    pictures.save(figure, path)
     return True
-
-
-def _axes(height_inches: float) -> tuple[Any, Any]:
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - see draw
-
-    return plt.subplots(figsize=(8, height_inches), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt  # noqa: PLC0415 - see draw
-
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
 
 
 if __name__ == "__main__":
