@@ -78,11 +78,16 @@ class Shop(Deployment):
     def hold_many(self, count, sku="sku-0"):
         """Place holds on one SKU, decided, committed and settled together."""
         asked = Asked(what="place_hold", body=hold_of(sku, ttl_s=14_400))
-        waiting = [Waiting(asked, FutureFront(), None) for _ in range(count)]
+        return self.run([asked] * count)
+
+    def run(self, commands):
+        """Decide, commit and settle commands together; return them with their answers."""
+        waiting = [Waiting(asked, FutureFront(), None) for asked in commands]
         commit = self.deciding.decide(waiting, self.clock(), None)
         commit.events_published = self.opened.store.statistics().position.event_number
         self.opened.store.commit(commit)
         self.deciding.settle()
+        return waiting
 
     def fill(self, count):
         """Have so many holds open on one SKU."""
