@@ -83,6 +83,7 @@ def bare_server(
     application: str = "kit.bare_answer:answer",
     database: str = "",
     core: int | None = SERVER_CORE,
+    workers: int = 1,
 ) -> Iterator[int]:
     """Run the server with no application: one function, one answer; yields its port.
 
@@ -96,6 +97,8 @@ def bare_server(
         The address of the server that the function works on.
     core
         Where it runs.
+    workers
+        Processes that answer on the port.
     """
     answer = scratch / "answer"
     answer.write_bytes(body)
@@ -103,6 +106,7 @@ def bare_server(
     command = [
         *(sys.executable, "-m", "granian", "--interface", "rsgi", "--loop", "auto"),
         *("--http", "1", "--no-ws", "--port", str(port), "--log-level", "error"),
+        *("--workers", str(workers)),
         f"benchmarks.{application}",
     ]
     environment = os.environ | {
