@@ -63,9 +63,9 @@ dev: $(VENV)/dev.stamp build
 test: dev
 	$(RUN) $(PYTEST) -m "not slow" $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
 
-# Slow tests, and those whose services a run may replace by real ones (ONHAND_TEST_KAFKA=HOST:PORT).
+# Slow tests, and those whose broker a run may replace by a real one (ONHAND_TEST_KAFKA=HOST:PORT).
 test-slow: dev
-	$(RUN) $(PYTEST) tests -m "slow or kafka or postgres" -o timeout=900 $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
+	$(RUN) $(PYTEST) tests -m "slow or kafka" -o timeout=900 $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
 
 test-all: dev
 	$(RUN) $(PYTEST) -o timeout=900 $(PARALLEL) $(REPORT) $(ARGS) || $(FAILURES)
