@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from onhand.log.base import Position
 
-TICK_S = 0.0005
+TICK_S = 0.001
 BATCH_S = 0.01
 """A publisher over HTTP sends what is due this often."""
 
