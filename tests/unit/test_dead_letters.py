@@ -12,11 +12,11 @@ from onhand.ingest.dead_letters import (
     list_dead_letters,
     resubmit,
 )
-from onhand.ingest.envelope import forced_codes
 from onhand.log.base import NewRecord, Record, record_bytes
 from onhand.log.topics import DEAD_LETTERS
 from onhand.model.batch import Reject
 from onhand.model.codes import RejectCode
+from onhand.model.envelope import forced_codes
 
 SALES = "stock.sales"
 REFUSED = Record(

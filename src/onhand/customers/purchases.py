@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from onhand.ingest.decode import Window, judge_record
-from onhand.ingest.envelope import FORCE_HEADER, read_event
 from onhand.model.check import Refused
+from onhand.model.envelope import FORCE_HEADER, read_event
 from onhand.model.events import EVENT_BYTES_MAX, Id, Line, Lines, Name, Quantity
 from onhand.model.times import parse_time
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from onhand.errors import FieldError, InvalidInput
-from onhand.ingest.envelope import FORCE_HEADER
 from onhand.log.base import NewRecord, Position, Record, TopicPartition, record_bytes
 from onhand.log.topics import DEAD_LETTERS, record_bytes_max
 from onhand.model.codes import FORCIBLE
+from onhand.model.envelope import FORCE_HEADER
 
 if TYPE_CHECKING:
     from onhand.log.base import EventLog, Headers

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from onhand._native.decode import Decoder
-from onhand.ingest.envelope import Headers, forced_codes, read_event
 from onhand.model.batch import TYPE_NUMBERS, Batch, Reject
 from onhand.model.check import CheckedEvent, Refused, check_object
 from onhand.model.codes import FORCIBLE, RejectCode
+from onhand.model.envelope import Headers, forced_codes, read_event
 from onhand.model.times import show_time
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from onhand.ingest.envelope import read_event
 from onhand.model.check import check_object
+from onhand.model.envelope import read_event
 from onhand.model.orders import HistoryEntry, summed
 from onhand.model.return_policy import Disposition
 from onhand.orders import arriving
@@ -22,7 +22,7 @@ from onhand.orders.handover import Movement, sell
 from onhand.orders.progress import follow, hand_over, note, put, tell_allocation
 
 if TYPE_CHECKING:
-    from onhand.ingest.envelope import Headers
+    from onhand.model.envelope import Headers
     from onhand.model.orders import Allocation, Order
     from onhand.orders.desk import Desk
     from onhand.orders.handover import Units

@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 
 from onhand.ingest.decode import Window, decode_batch
-from onhand.ingest.envelope import read_event
 from onhand.model.batch import TYPE_NUMBERS
+from onhand.model.envelope import read_event
 from onhand.recommendations.baskets import basket_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from onhand.ingest.envelope import Headers
     from onhand.log.base import RawBatch
     from onhand.model.batch import Batch
+    from onhand.model.envelope import Headers
     from onhand.settings import Settings
 
 _SALE: Final = TYPE_NUMBERS["sale"]

@@ -118,7 +118,6 @@ class World:
         self.ingest: IngestProcess | None = None
         self.writers: list[WriterProcess] = []
         self.storefronts = [self._storefront() for _ in range(READER_COUNT)]
-        """Whether a writer died within a turn: the table of what is promised is half changed."""
         self._metrics = IngestMetrics(places.page), WriterMetrics(places.page)
         self._sent: dict[str, set[int]] = {LEDGER: set(), ORDER_EVENTS: set()}
         self._events: list[bytes] = []

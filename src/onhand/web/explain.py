@@ -13,10 +13,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from onhand.errors import OnhandError
-from onhand.ingest.envelope import read_event
 from onhand.logging import get_logger
 from onhand.model.availability import Answer, Movement
 from onhand.model.check import Refused
+from onhand.model.envelope import read_event
 from onhand.model.times import show_time
 from onhand.web.auth import guard
 from onhand.web.availability import unknown_sku
