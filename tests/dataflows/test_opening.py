@@ -259,6 +259,26 @@ def test_every_change_of_available_is_told(settings):
         wait_until(lambda: told(settings) == expected)
 
 
+def test_a_change_of_groups_is_told(settings):
+    """What a group gains and loses with a location, closed ones and groups that end included."""
+    place = {"name": "Store", "type": "store"}
+    publish(settings, [sale(1, 9) | {"type": "receipt"}], "stock.receipts")
+    with running(settings) as process:
+        wait_caught_up(settings, process)
+        expected = {"A|S": 9, "A|group:all": 9}
+        wait_until(lambda: told(settings) == expected)
+        with contextlib.closing(Telling(settings)) as telling:
+            for change, groups in (
+                ({"groups": ["west"]}, {"A|group:west": 9}),
+                ({"groups": ["west"], "enabled": False}, {"A|group:west": 0, "A|group:all": 0}),
+                ({"groups": ["east"]}, {"A|group:east": 9, "A|group:all": 9}),
+                ({"groups": ["north"]}, {"A|group:east": 0, "A|group:north": 9}),
+            ):
+                telling.store.put_location(parse_location("S", place | change))
+                expected.update(groups)
+                wait_until(lambda: told(settings) == expected)
+
+
 def wait_until(condition, timeout_s=20.0):
     deadline = time.monotonic() + timeout_s
     while not condition():

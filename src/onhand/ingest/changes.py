@@ -31,7 +31,7 @@ from onhand.table.directory import CHANGES_NAME, TableDirectory
 from onhand.table.reader import Cursor, TableReader, band_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from onhand.log.base import EventLog
@@ -54,6 +54,13 @@ class Told(msgspec.Struct, frozen=True):
     available: int
     band: str
     as_of: str
+
+
+class _Before(msgspec.Struct, frozen=True):
+    """What was available, and the groups of each location, before a change of set-up."""
+
+    available: dict[tuple[str, str], int]
+    groups_of: dict[str, list[str]]
 
 
 def sent_path(directory: TableDirectory) -> Path:
@@ -108,6 +115,7 @@ class ChangePublisher:
         self._setup = Setup()
         self._groups_of: dict[str, list[str]] = {}
         self._setup_version = -1
+        self._untold: _Before | None = None
         self._cursor: Cursor | None = None
         self._published = page.counter("onhand_changes_published_total")
 
@@ -187,13 +195,16 @@ class ChangePublisher:
         touched = {
             (sku, group)
             for sku, location in cells
-            for group in self._groups_of.get(
-                location, () if location in self._setup.locations else (ALL,)
-            )
+            for group in _groups_at(self._groups_of, location)
         }
         for sku, group in sorted(touched):
-            available = self._reader.group_available(sku, group)
-            yield self._record(sku, f"group:{group}", f"{sku}|group:{group}", available, as_of)
+            yield self._group_record(sku, group, as_of)
+
+    def _group_record(self, sku: str, group: str, as_of: str) -> NewRecord:
+        # Of a group that no location names any more, the compacted topic still has what it was.
+        is_there = self._reader.has_scope(f"group:{group}")
+        available = self._reader.group_available(sku, group) if is_there else 0
+        return self._record(sku, f"group:{group}", f"{sku}|group:{group}", available, as_of)
 
     def _record(self, sku: str, scope: str, key: str, available: int, as_of: str) -> NewRecord:
         told = Told(sku, scope, available, band_of(available, self._low_stock), as_of)
@@ -202,19 +213,40 @@ class ChangePublisher:
     # -- set-up --------------------------------------------------------------------------------
 
     def _follow_setup(self) -> None:
-        """Take over a new set-up and tell of every cell whose available it changes."""
-        version = self._store.setup_version()
-        if version == self._setup_version:
-            return
-        first = self._setup_version < 0
-        before = None if first else self._available_by_cell()
-        self._setup = self._store.load_setup()
-        self._setup_version = self._setup.version
-        self._groups_of = _groups_of(self._setup)
-        self._reader.set_scopes(self._setup, time.time())
-        if before is not None:
-            after = self._available_by_cell()
-            self._tell({cell: None for cell, units in after.items() if before.get(cell) != units})
+        """Take over a new set-up and tell of every cell and group whose available it changes."""
+        if self._store.setup_version() != self._setup_version:
+            if self._setup_version >= 0 and self._untold is None:
+                self._untold = _Before(self._available_by_cell(), self._groups_of)
+            self._setup = self._store.load_setup()
+            self._setup_version = self._setup.version
+            self._groups_of = _groups_of(self._setup)
+            self._reader.set_scopes(self._setup, time.time())
+        if self._untold is not None:
+            self._tell_since(self._untold)
+            # Only now: a log that cannot be reached is told of it in a later turn.
+            self._untold = None
+
+    def _tell_since(self, before: _Before) -> None:
+        after = self._available_by_cell()
+        old = before.available
+        self._tell({cell: None for cell, units in after.items() if old.get(cell) != units})
+        # A location that joins a group, leaves it or is closed changes no cell of its own.
+        regrouped = {
+            location: {*_groups_at(before.groups_of, location)}
+            ^ {*_groups_at(self._groups_of, location)}
+            for location in {*before.groups_of, *self._groups_of}
+        }
+        touched = {
+            (sku, group)
+            for (sku, location), units in after.items()
+            if units > 0 or old.get((sku, location), 0) > 0
+            for group in regrouped.get(location, ())
+        }
+        if touched:
+            as_of = show_time(self._reader.progress().as_of_us)
+            records = [self._group_record(sku, group, as_of) for sku, group in sorted(touched)]
+            self._log.append(records)
+            self._published.add(len(records))
 
     def _available_by_cell(self) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}
@@ -262,3 +294,8 @@ def _groups_of(setup: Setup) -> dict[str, list[str]]:
         for location in members:
             found[location].append(group)
     return found
+
+
+def _groups_at(groups_of: dict[str, list[str]], location: str) -> Sequence[str]:
+    """Name the groups of a location; one that nobody has set up is in ``all`` only."""
+    return groups_of.get(location, (ALL,))
