@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from onhand.identity import open_identity
-from onhand.ingest.verify import Difference, verify_tables
+from onhand.ingest.verify import Difference, judging_as, verify_tables
 from onhand.log import open_log
 from onhand.log.base import NewRecord
+from onhand.settings import Settings
 from onhand.table.reader import TableReader
 from tests.dataflows.ingest_process import running, wait_caught_up
 
@@ -84,3 +85,27 @@ def test_what_lies_there_is_compared_and_summed(verified, monkeypatch):
     assert found.differences == [Difference("apple", "north", "damaged", live=1, rebuilt=0)]
     assert (found.conserved.received, found.conserved.on_hand) == (4, 4)
     assert found.conserved.differences == []
+
+
+def test_events_are_judged_by_the_windows_of_ingest(settings):
+    """What ingest took at any age is right by a verify that was told of no window."""
+    old = (datetime.now(UTC) - timedelta(hours=100)).isoformat()
+    publish(settings, event("receipt", 4, occurred_at=old))
+    loading = msgspec.structs.replace(settings, late_window=None)
+    with running(loading) as process:
+        wait_caught_up(loading, process)
+        found = verify_tables(settings, lambda _done, _total: None)
+        process.stop()
+    assert found.differences == []
+    assert found.conserved.on_hand == 4
+
+
+def test_a_window_that_verify_was_told_is_kept():
+    """Published windows stand in for defaults alone."""
+    told = Settings(late_window=None, count_window=timedelta(hours=1))
+    hour_us = 3_600_000_000
+    assert judging_as(told, (48 * hour_us, 12 * hour_us)) == told
+    assert judging_as(told, None) == told
+    judged = judging_as(Settings(), (48 * hour_us, 12 * hour_us))
+    assert (judged.late_us, judged.count_us) == (48 * hour_us, 12 * hour_us)
+    assert judging_as(Settings(), (-1, 12 * hour_us)).late_window is None

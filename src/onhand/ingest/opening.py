@@ -210,6 +210,7 @@ class Opening:
                 shard_count=self._settings.shard_count,
                 partitions=partitions,
                 changes_since=base_seq,
+                windows_us=(self._settings.late_us, self._settings.count_us),
             )
             log.info("shard_published", shard=number, generation=generation)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from onhand.log import open_log
 from onhand.log.base import RawBatch, partition_name
 from onhand.log.topics import LEDGER
 from onhand.model.codes import RejectCode
+from onhand.settings import Settings
 from onhand.table.checkpoint import Checkpoints
 from onhand.table.reader import TableReader
 from onhand.table.supply import Supply
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from onhand.ingest.conservation import Conserved
     from onhand.log.base import EventLog, TopicPartition
-    from onhand.settings import Settings
 
 FIELDS = ("on_hand", "held", "in_transit", "damaged")
 RECHECK_COUNT_MAX = 40
@@ -223,6 +223,7 @@ def compare_tables(
     with contextlib.ExitStack() as stack:
         reader = TableReader(settings.table_dir, cluster_id)
         reader.refresh()
+        settings = judging_as(settings, reader.published()[0].windows_us)
         partitions = list(reader.progress().offsets)
         directory = stack.enter_context(_scratch_directory(settings.table_dir, cluster_id))
         scratch = directory / "rebuilt.table"
@@ -238,6 +239,27 @@ def compare_tables(
             refused=refused,
         )
         return _compare(reader, rebuild, partitions, scratch, tell)
+
+
+def judging_as(settings: Settings, windows_us: tuple[int, int] | None) -> Settings:
+    """Judge events by age as the live tables' writer does, in what one was not told otherwise.
+
+    Parameters
+    ----------
+    windows_us
+        What the writer has published; None when it has not.
+    """
+    if windows_us is None:
+        return settings
+    late_us, count_us = windows_us
+    default = Settings()
+    if settings.late_window == default.late_window:
+        late = timedelta(microseconds=late_us) if late_us >= 0 else None
+        settings = msgspec.structs.replace(settings, late_window=late)
+    if settings.count_window == default.count_window:
+        count = timedelta(microseconds=count_us)
+        settings = msgspec.structs.replace(settings, count_window=count)
+    return settings
 
 
 class Numbering:

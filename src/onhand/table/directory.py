@@ -43,7 +43,8 @@ class Published(msgspec.Struct, frozen=True):
 
     ``partitions`` is the writer's list of (topic, partition): offsets in the table's header are in
     its order. ``changes_since`` is the change sequence up to which the table it was loaded from
-    had been told of on ``stock.availability``.
+    had been told of on ``stock.availability``. ``windows_us`` is how old an event and a count may
+    be there, in microseconds, below 0 for any age; None of a writer that does not say.
     """
 
     generation: int
@@ -51,6 +52,7 @@ class Published(msgspec.Struct, frozen=True):
     shard_count: int
     partitions: tuple[tuple[str, int], ...]
     changes_since: int = 0
+    windows_us: tuple[int, int] | None = None
 
 
 class DemandPublished(msgspec.Struct, frozen=True):
@@ -128,13 +130,16 @@ class TableDirectory:
         shard_count: int,
         partitions: Sequence[tuple[str, int]],
         changes_since: int = 0,
+        windows_us: tuple[int, int] | None = None,
     ) -> None:
         """Make a generation the one that readers open, and drop those before it.
 
         Whoever calls this has applied everything that the generation before had.
         """
         file = self.table_path(shard, generation)
-        document = Published(generation, file.name, shard_count, tuple(partitions), changes_since)
+        document = Published(
+            generation, file.name, shard_count, tuple(partitions), changes_since, windows_us
+        )
         _write(self.published_path(shard), document)
         self.clean(shard)
 
