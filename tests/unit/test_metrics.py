@@ -1,11 +1,14 @@
 """Pages of counters: what one process counts, every process can sum, and nothing ever falls."""
 
 import multiprocessing
+import time
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from onhand.metrics import REGISTRY, SLOT_COUNT, SPARE_SLOTS, Page, collect
+from onhand.web.exposition import TABLE_GAUGES, exposition
 
 REQUESTS = "onhand_http_requests_total"
 READS = "onhand_read_seconds"
@@ -174,3 +177,38 @@ def test_every_name_begins_alike_and_ends_in_its_unit():
         assert metric.name.endswith("_total") == (metric.kind == "counter")
         assert (metric.kind == "histogram") == bool(metric.bounds)
         assert list(metric.bounds) == sorted(metric.bounds)
+
+
+def test_the_age_of_checkpoints_is_that_of_the_oldest(tmp_path):
+    """Seconds since the shard that is furthest behind was written; no number before the first."""
+    name = "onhand_checkpoint_age_seconds"
+
+    def samples():
+        text = exposition(tmp_path, {}).decode()
+        found = {family.name: family for family in text_string_to_metric_families(text)}
+        assert found[name].type == "gauge"
+        return [sample.value for sample in found[name].samples]
+
+    page = Page(tmp_path, "ingest")
+    assert samples() == []
+    for shard, ago_s in (("0", 50), ("1", 20)):
+        page.gauge("onhand_checkpoint_timestamp_seconds", shard).set(time.time() - ago_s)
+    (age_s,) = samples()
+    assert 50 <= age_s < 60
+
+
+def test_what_operators_rely_on_is_there():
+    """Names and labels that dashboards of others ask for: none is renamed or dropped."""
+    names = {
+        *("onhand_events_applied_total", "onhand_events_duplicate_total"),
+        *("onhand_ingest_lag_events", "onhand_ingest_lag_seconds", "onhand_event_visible_seconds"),
+        *("onhand_promise_seconds", "onhand_reserve_seconds", "onhand_read_seconds"),
+        *("onhand_reservations_open", "onhand_reservations_expired_total"),
+        *("onhand_shortfall_cells", "onhand_shortfall_units"),
+        *("onhand_checkpoint_age_seconds", "onhand_checkpoint_bytes"),
+        *("onhand_table_cells", "onhand_table_bytes", "onhand_table_fill_ratio"),
+        *("onhand_ledger_commit_seconds", "onhand_ledger_commit_commands"),
+    }
+    assert names <= {*REGISTRY, *TABLE_GAUGES}
+    assert REGISTRY["onhand_events_dead_total"].labels == ("type", "reason")
+    assert {"route", "status"} <= {*REGISTRY["onhand_http_requests_total"].labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -29,6 +30,7 @@ TABLE_GAUGES: Final = {
     "onhand_ingest_lag_seconds": "How long ago the append time was up to which all is applied.",
     "onhand_ingest_heartbeat_seconds": "How long ago a writer last said that it lives.",
     "onhand_order_writer_heartbeat_seconds": "How long ago the order writer last spoke.",
+    "onhand_checkpoint_age_seconds": "How long ago the last checkpoint was taken, of the oldest.",
     "onhand_table_skus": "SKUs that the tables know.",
     "onhand_table_locations": "Locations that the tables know.",
     "onhand_table_cells": "Cells in the tables.",
@@ -39,7 +41,7 @@ TABLE_GAUGES: Final = {
     "onhand_table_history_movements": "Recent movements that are kept.",
     "onhand_table_history_fill_ratio": "Of the movements that may be kept.",
 }
-"""What the tables say of themselves; a name is there once a table is."""
+"""What tables and checkpoints say of themselves; a number is there once they are."""
 
 
 class _Families:
@@ -58,6 +60,7 @@ class _Families:
             by_name.setdefault(name, {})[labels] = values
         for name, metric in REGISTRY.items():
             yield _family(metric, by_name.get(name, {}))
+        yield _checkpoint_age(by_name.get("onhand_checkpoint_timestamp_seconds", {}))
 
 
 def exposition(directory: Path, gauges: Mapping[str, float]) -> bytes:
@@ -73,6 +76,16 @@ def exposition(directory: Path, gauges: Mapping[str, float]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Families(directory, gauges))
     return generate_latest(registry)
+
+
+def _checkpoint_age(taken: Mapping[tuple[str, ...], Values]) -> Family:
+    """Say how old the last checkpoint is, the oldest of all shards; no number before the first."""
+    name = "onhand_checkpoint_age_seconds"
+    family = GaugeMetricFamily(name, TABLE_GAUGES[name])
+    if taken:
+        oldest_s = min(values[0] for values in taken.values())
+        family.add_metric((), max(0.0, time.time() - oldest_s))
+    return family
 
 
 def _family(metric: Metric, series: Mapping[tuple[str, ...], Values]) -> Family:
