@@ -28,11 +28,11 @@ serves the reads of availability alone.
 - `as_of` is the append time up to which every partition of the log is applied, `age_ms` now less
   that. It grows when ingest stops; reads go on from what is there.
 - An id in a path (a SKU, an order, a task) is percent-encoded, slashes too (`a%2Fb`).
-- Whatever changes holds, orders or tasks is on disk when it is answered, and seen by every read of
-  the same server that starts after that. It takes an `Idempotency-Key`, which belongs to the token,
-  the method and the path: the same key and body have one effect and the same answer, refusals
-  included, for 7 days and across restarts. Another body is the problem `idempotency_conflict`.
-  Answers of 400, 429 and 5xx are not remembered.
+- Whatever changes holds, orders, tasks or returns is on disk when it is answered, and seen by every
+  read of the same server that starts after that. It takes an `Idempotency-Key`, which belongs to
+  the token, the method and the path: the same key and body have one effect and the same answer,
+  refusals included, for 7 days and across restarts. Another body is the problem
+  `idempotency_conflict`. Answers of 400, 429 and 5xx are not remembered.
 - Times in answers are in UTC, to the millisecond. What says nothing is left out.
 - Set-up that was put is seen by every read of the same server that starts after the answer, and by
   other servers within a quarter of a second.
