@@ -99,6 +99,16 @@ def test_a_refusal_is_the_answer_too(shop):
     assert shop.post("/v1/holds", hold_body(sku, 5), headers=keyed("new")).status_code == 201
 
 
+def test_a_question_is_answered_anew(shop):
+    """A promise holds nothing and changes nothing: no key makes it an answer of yesterday."""
+    sku = shop.stock(5, ["north"])
+    asked = shop.post("/v1/promises", order_body((sku, 5)), headers=keyed("question"))
+    assert asked.json()["options"]
+    shop.hold(sku, 5)
+    again = shop.post("/v1/promises", order_body((sku, 5)), headers=keyed("question"))
+    assert again.json()["options"] == []
+
+
 def test_what_is_not_valid_is_not_remembered(shop):
     """The same key is free for the body that was meant."""
     sku = shop.stock(10)

@@ -194,7 +194,7 @@ COMMANDS: Final = (
     INSPECT_RETURN,
     CANCEL_RETURN,
 )
-"""Whatever changes something; :data:`ASK_PROMISE` changes nothing."""
+"""Whatever changes something; :data:`ASK_PROMISE` changes nothing, and no key of it is kept."""
 
 
 class Commands:
@@ -239,7 +239,7 @@ class Commands:
         target
             Id of what the command is about.
         idempotency_key
-            The header of that name.
+            The header of that name. A question changes nothing, and is answered anew.
 
         Raises
         ------
@@ -253,7 +253,7 @@ class Commands:
         else:
             said = read_command(route, body)
         asked = Asked(what=route.what, body=said, target=target, actor=actor_of(grant))
-        if idempotency_key is None:
+        if idempotency_key is None or route is ASK_PROMISE:
             answer = await self._ask(asked)
         else:
             key = key_of(grant, route, target, idempotency_key)
