@@ -12,9 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.bench_apply import ROUNDS, SIZES, shared_directory
+from benchmarks.bench_apply import ROUNDS, SIZES, apply_resolved, shared_directory
 from benchmarks.figures import state
-from benchmarks.kit.stock import make_columns, make_supply
 
 __all__ = ["shared_directory"]
 
@@ -37,16 +36,7 @@ def scatter_rate(size, columns) -> float:
 @pytest.mark.parametrize("size", SIZES)
 def bench_apply_beside_scatter(benchmark, shared_directory, size):
     """Numbers resolved, no ids, as ``add.at`` takes them."""
-    supply = make_supply(
-        shared_directory / "columns.table",
-        size["sku_count"],
-        size["location_count"],
-        ids_max=1_000,
-        history_max=1_024,
-    )
-    columns = make_columns(np.random.default_rng(1), **size)
-    benchmark.pedantic(supply.apply_columns, columns, rounds=ROUNDS, warmup_rounds=1)
-    supply.close()
+    columns = apply_resolved(benchmark, shared_directory, size)
     limit = scatter_rate(size, columns)
     if benchmark.stats is not None:
         rate = size["count"] / benchmark.stats.stats.min
