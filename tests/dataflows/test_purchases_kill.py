@@ -96,9 +96,12 @@ def kill_at_random(settings: Settings, kill_count: int) -> None:
                 # Killed once it has stored something of its own, so every kill finds it at work.
                 wait_until(lambda: store.offsets() != before)  # noqa: B023
                 time.sleep(chance.uniform(0, 0.3))
-        stop.set()
-        publisher.join()
+        before = store.offsets()
         with feed(settings) as last:
+            # Asked to stop once it has stored something: before that it may not know how to.
+            wait_until(lambda: store.offsets() != before)
+            stop.set()
+            publisher.join()
             wait_until(lambda: len(bought(store)) >= len(told))
             last.terminate()
             assert last.wait(15) == 0

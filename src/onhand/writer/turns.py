@@ -114,8 +114,10 @@ class Turns:
 
     def take_one(self) -> bool:
         """Take one turn; False when told to stop and nothing waits."""
-        waiting = self._in_hand = self._intake.take(wait=not self._background.has_more)
-        if self._stopping.is_set() and not waiting:
+        # Looked at first: what was submitted before the stop is then among what is taken.
+        is_last = self._stopping.is_set()
+        waiting = self._in_hand = self._intake.take(wait=not (is_last or self._background.has_more))
+        if is_last and not waiting:
             return False
         self._turn(waiting)
         self._in_hand = []

@@ -1,7 +1,10 @@
 """Commands are decided, on disk, and then answered; what is refused changes nothing."""
 
+import threading
+
 from onhand.ledger import OrderStore
 from onhand.orders.engine import Asked
+from onhand.writer.intake import Intake
 from tests.writers import code, document, extension, hold_of
 
 
@@ -105,6 +108,30 @@ def test_a_stop_decides_what_waits(shop):
     shop.open()
     assert kept == 500
     assert shop.reserved() == kept
+
+
+def test_a_stop_decides_what_came_after_a_look_that_found_nothing(shop, monkeypatch):
+    """The last look comes after the stop, so nothing that was submitted before is left out."""
+    looked, stopped = threading.Event(), threading.Event()
+
+    def take(intake, **options):
+        taken = real_take(intake, **options)
+        if not taken and not looked.is_set():
+            looked.set()
+            stopped.wait(20)
+        return taken
+
+    def wake(intake):
+        real_wake(intake)
+        stopped.set()
+
+    real_take, real_wake = Intake.take, Intake.wake
+    monkeypatch.setattr(Intake, "take", take)
+    monkeypatch.setattr(Intake, "wake", wake)
+    assert looked.wait(20)
+    future = shop.writer.submit(Asked(what="place_hold", body=hold_of()))
+    shop.writer.stop()
+    assert not future.result(0).refused
 
 
 def test_set_up_is_followed(shop):
