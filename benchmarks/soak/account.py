@@ -16,15 +16,18 @@ class Cell(NamedTuple):
 
 
 class Account(msgspec.Struct):
-    """Movements that were acknowledged, summed by cell; cells that were counted are left to verify.
+    """Movements that were acknowledged, summed by cell; what nobody else knows is left to verify.
 
-    A count takes in what left before it by the server's clock, which nobody else knows.
+    A count takes in what left before it by the server's clock. And of what was asked for and never
+    answered nobody knows whether it was done.
     """
 
     on_hand: Counter[Cell] = msgspec.field(default_factory=Counter)
     held: Counter[Cell] = msgspec.field(default_factory=Counter)
     in_transit: Counter[Cell] = msgspec.field(default_factory=Counter)
     counted: set[Cell] = msgspec.field(default_factory=set)
+    unanswered: set[str] = msgspec.field(default_factory=set)
+    """SKUs that something was asked for without an answer."""
 
     def move(self, sku: str, location: str, units: int) -> None:
         """Put units on a shelf, or take them off."""
@@ -40,11 +43,12 @@ class Account(msgspec.Struct):
         ):
             mine.update(theirs)
         self.counted |= other.counted
+        self.unanswered |= other.unanswered
 
     def cells(self) -> list[Cell]:
-        """List every cell that something has moved and nobody has counted."""
+        """List every cell that something has moved, of which all movements are known."""
         moved = self.on_hand.keys() | self.held.keys() | self.in_transit.keys()
-        return sorted(moved - self.counted)
+        return sorted(cell for cell in moved - self.counted if cell.sku not in self.unanswered)
 
     def at(self, cell: Cell) -> tuple[int, int, int]:
         """Return a cell's on_hand, held and in_transit."""

@@ -78,8 +78,15 @@ def check_shelves(deployment: Deployment, account: Account, reserved: Counter[Ce
     )
 
 
-def check_orders(deployment: Deployment, left: dict[str, int]) -> tuple[list[str], Counter[Cell]]:
+def check_orders(
+    deployment: Deployment, left: dict[str, int], unanswered_count: int = 0
+) -> tuple[list[str], Counter[Cell]]:
     """Find every acknowledged order, and at least the units that are known to have left it.
+
+    Parameters
+    ----------
+    unanswered_count
+        Requests without an answer, each of which may have placed an order that nobody knows.
 
     Returns
     -------
@@ -87,6 +94,7 @@ def check_orders(deployment: Deployment, left: dict[str, int]) -> tuple[list[str
     """
     missing = dict(left)
     wrong: list[str] = []
+    unnamed: list[str] = []
     reserved: Counter[Cell] = Counter()
     for order in _orders(deployment):
         known = missing.pop(order["id"], None)
@@ -98,9 +106,10 @@ def check_orders(deployment: Deployment, left: dict[str, int]) -> tuple[list[str
                 if open_units := sum(units.get(status, 0) for status in RESERVING):
                     reserved[Cell(line["sku"], each["location"])] += open_units
         if known is None:
-            wrong.append(f"order {order['id']} is there, and no answer named it")
+            unnamed.append(f"order {order['id']} is there, and no answer named it")
         elif gone < known:
             wrong.append(f"order {order['id']}: {gone} units left it, {known} were acknowledged")
+    wrong += unnamed if len(unnamed) > unanswered_count else []
     wrong += [f"order {each} was acknowledged and is not there" for each in missing]
     return _listed(wrong), reserved
 

@@ -46,6 +46,11 @@ class Reply(NamedTuple):
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it says for good what became of the request."""
+        return self.status not in PASSING
+
     def document(self) -> Any:
         """Decode the body."""
         return msgspec.json.decode(self.body)
@@ -176,7 +181,7 @@ class Client:
             reply = await self._send(request)
             now_s = time.monotonic()
             self._note(kind, reply, expected, f"{method} {path} {body[:300]!r}")
-            if reply.status not in PASSING or now_s > give_up_s:
+            if reply.is_answer or now_s > give_up_s:
                 self.latencies.observe(kind, due_s, now_s - due_s)
                 return reply
             await asyncio.sleep(RETRY_S)

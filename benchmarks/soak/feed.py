@@ -303,7 +303,10 @@ class _Feed:
             due_s=due_s,
             content_type="application/x-ndjson",
         )
-        if reply.status == HTTP_ACCEPTED:
+        if not reply.is_answer:
+            # Whether it was taken nobody knows; events have ids, so they are sent another way.
+            await self._append(time.monotonic(), batch)
+        elif reply.status == HTTP_ACCEPTED:
             answer = reply.document()
             self.fed.event_count += answer["accepted"]
             self.fed.refused_count += len(answer["rejected"])
@@ -323,6 +326,8 @@ class _Feed:
             expected=frozenset({"not_yet_visible"}),
         )
         self.fed.probe_units += reply.is_success
+        if not reply.is_success:
+            self.events.account.unanswered.add(sku)
 
 
 def _written_lines(lines: list[tuple[str, int]]) -> list[dict[str, Any]]:

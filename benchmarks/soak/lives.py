@@ -68,6 +68,7 @@ class Lived(msgspec.Struct):
     said: Said
     left: dict[str, int] = {}
     hold_count: int = 0
+    unanswered_count: int = 0
     claim_count: int = 0
     return_count: int = 0
 
@@ -122,6 +123,7 @@ class Life:
     ) -> None:
         self.client, self.lived, self.world, self.chance = client, lived, world, chance
         self.over_s = over_s
+        self.skus: set[str] = set()
 
     async def lead(self, due_s: float) -> None:
         """Walk it from the beginning to the end."""
@@ -130,6 +132,7 @@ class Life:
             {"sku": self.world.sku(number), "quantity": self.chance.randint(1, 2)}
             for number in numbers
         ]
+        self.skus.update(line["sku"] for line in lines)
         # All of a pickup's lines must be in one store, so it is of one.
         store = self.world.store_of(numbers[0], self.chance.randrange(self.world.stores_a_sku))
         if is_pickup := self.chance.random() < 0.35:
@@ -177,9 +180,20 @@ class Life:
         expected: frozenset[str] = frozenset(),
         due_s: float | None = None,
     ) -> Reply:
-        """Ask for something to be done."""
+        """Ask for something to be done.
+
+        Raises
+        ------
+        LifeOver
+            It was not answered: what becomes of the life is known to the server alone.
+        """
         content = b"" if body is None else msgspec.json.encode(body)
-        return await self.client.ask(kind, "POST", path, content, expected=expected, due_s=due_s)
+        reply = await self.client.ask(kind, "POST", path, content, expected=expected, due_s=due_s)
+        if not reply.is_answer:
+            self.lived.unanswered_count += 1
+            self.lived.account.unanswered |= self.skus
+            raise LifeOver
+        return reply
 
     async def order(self, order_id: str) -> dict[str, Any]:
         """Read the order as it is now."""

@@ -187,7 +187,7 @@ def _conclude(
     flags = [f for n in PASSED_ON if n in plan.flags for f in (_flag(n), plan.flags[n])]
     verification = verify(deployment.data, flags)
     tell(f"verify: exit code {verification.exit_code} after {verification.seconds} s")
-    wrong, reserved = check_orders(deployment, done.lived.left)
+    wrong, reserved = check_orders(deployment, done.lived.left, done.lived.unanswered_count)
     wrong += check_shelves(deployment, account, reserved)
     tell(f"checked {len(done.lived.left):,} orders and {len(account.cells()):,} shelves")
     metrics = deployment.get("/metrics")[1]
@@ -233,6 +233,8 @@ def _counts(done: Done, account: Account, metrics: str) -> dict[str, int]:
         "units handed over": sum(lived.left.values()),
         "claims of tills": lived.claim_count,
         "returns": lived.return_count,
+        "requests without an answer": lived.unanswered_count,
+        "SKUs that these leave to verify alone": len(account.unanswered),
         "shelves compared with their movements": len(account.cells()),
     }
 

@@ -126,6 +126,13 @@ def test_an_order_that_nobody_placed_is_found():
     assert wrong == ["order a is there, and no answer named it"]
 
 
+def test_an_order_that_a_request_without_answer_placed_is_none():
+    """As many orders as requests went unanswered may be there without a name, and not one more."""
+    there = Answers([order("a"), order("b")])
+    assert check_orders(there, {"a": 0}, unanswered_count=1)[0] == []
+    assert len(check_orders(there, {}, unanswered_count=1)[0]) == 2
+
+
 def test_a_lost_handover_is_found():
     """An order of which fewer units have left than were acknowledged is named."""
     wrong, reserved = check_orders(Answers([order("a", shipped=1, picked=2)]), {"a": 2})
@@ -139,6 +146,15 @@ def test_a_shelf_that_differs_is_found(account, numbers, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
     (found,) = check_shelves(Answers(items=[shelf(**numbers)]), account, Counter())
     assert found.startswith("apple at north:")
+
+
+def test_a_shelf_of_what_was_never_answered_is_left_to_verify(account):
+    """Whether a movement without an answer was made, nobody but the server knows."""
+    unsure = Account()
+    unsure.move("pear", "north", 3)
+    unsure.unanswered.add("pear")
+    account.add(unsure)
+    assert account.cells() == [Cell("apple", "north")]
 
 
 def test_a_shelf_as_acknowledged_is_right(account):
