@@ -27,7 +27,8 @@ def order(number, *, status="open", customer=None, created_us=None, is_open=True
 
 def task(number, order_number, *, location="store", status="open", due_us=None):
     due_us = number if due_us is None else due_us
-    return TaskRow(f"t{number:06d}", f"o{order_number:06d}", location, status, due_us)
+    order_id = f"o{order_number:06d}"
+    return TaskRow(f"t{number:06d}", order_id, location, status, due_us, created_us=number)
 
 
 def return_(number, *, status="authorised", order_id=None, receipt=None, is_open=True):

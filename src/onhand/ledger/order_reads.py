@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from onhand.ledger.engine import Ledger
 
 PAGE_ROW_COUNT_MAX: Final = 1_000
+LOCATIONS_A_QUERY: Final = 500
 STREAM_ROW_COUNT: Final = 500
 """Rows of PostgreSQL taken at once while a table is streamed; more leave the processor's caches."""
 
@@ -216,6 +217,28 @@ class OrderReads:
             yield from map(HoldRow._make, _stream(connection, holds))
             open_orders = sa.select(orders).where(ORDER_IS_OPEN)
             yield from map(order_row, _stream(connection, open_orders))
+
+    def load_closed_tasks(
+        self, locations: Sequence[str], since_us: int
+    ) -> Iterator[tuple[str, int]]:
+        """Read location and time of creation of every task of closed orders.
+
+        Parameters
+        ----------
+        locations
+            Whose tasks are read.
+        since_us
+            Those created before are left out; microseconds since 1970-01-01 UTC.
+        """
+        query = (
+            sa.select(task.c.location, task.c.created_us)
+            .join(orders, orders.c.id == task.c.order_id)
+            .where(task.c.created_us >= since_us, orders.c.is_open.is_(False))
+        )
+        with self._ledger.read() as connection:
+            for at in range(0, len(locations), LOCATIONS_A_QUERY):
+                some = query.where(task.c.location.in_(locations[at : at + LOCATIONS_A_QUERY]))
+                yield from map(tuple, connection.execute(some))
 
     def load_ledger_events(self, after_sequence: int) -> Iterator[LedgerEventRow]:
         """Stream the ledger events after a sequence, in order: those not applied there yet."""

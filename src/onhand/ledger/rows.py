@@ -57,6 +57,7 @@ class TaskRow(NamedTuple):
     location: str
     status: str
     due_us: int
+    created_us: int
 
 
 class ReturnRow(NamedTuple):

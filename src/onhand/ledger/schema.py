@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every version of the schema, oldest first. A ledger at any other is from a newer onhand."""
 
 VERSION_TABLE: Final = "onhand_schema"
@@ -166,7 +166,9 @@ task = Table(
     Column("location", String(64), nullable=False),
     Column("status", String(16), nullable=False),
     Column("due_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False, server_default=text("0")),
     Index("ix_task_due", "location", "status", "due_us", "id"),
+    Index("ix_task_created", "location", "created_us"),
 )
 
 RETURN_IS_OPEN: Final = text("is_open")

@@ -2,20 +2,22 @@
 
 Counts are kept by quarter of an hour, on which every zone's midnight falls, so that a location's
 local day is a sum of them whatever its zone. A task counts from its creation on, whatever becomes
-of it. After a restart the tasks of open orders are counted; those of orders closed since midnight
-only if the writer adds them from the ledger (:meth:`Workload.add`), else a place may take as many
-tasks more as it had finished before the restart.
+of it. After a restart the tasks of open orders are counted with them, and those of closed ones are
+read from the ledger for the locations that have a capacity at that time.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+TWO_DAYS_US: Final = 2 * 86_400 * 1_000_000
+"""No local day that is not over began longer ago, by any zone."""
+
 QUARTER_US: Final = 900 * 1_000_000
 QUARTERS_MAX: Final = 256
 """Kept of a location before those older than two days are let go."""
 
-_TWO_DAYS: Final = 192
+_TWO_DAYS: Final = TWO_DAYS_US // QUARTER_US
 
 
 class Workload:

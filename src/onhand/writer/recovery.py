@@ -29,6 +29,7 @@ from onhand.ledger.rows import HoldRow
 from onhand.logging import get_logger
 from onhand.orders.book import Book, Handover, decode_hold, decode_order, decode_return
 from onhand.orders.desk import Desk, Ids, Rules
+from onhand.orders.workload import TWO_DAYS_US
 from onhand.sourcing import NearestFewest
 from onhand.table.demand import Demand
 from onhand.table.reader import TableReader
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from onhand.ledger import Ledger, SetupStore
     from onhand.ledger.rows import Epoch, LedgerEventRow
     from onhand.model.orders import Hold, Order
+    from onhand.model.setup import Setup
     from onhand.settings import Settings
     from onhand.table.directory import TableDirectory
 
@@ -127,6 +129,7 @@ class Recovery:
             book = Book(stock, last_sequence=position.ledger_sequence)
             with _uncollected():
                 _load(book, store, applied)
+            _count_closed(book, store, setup, self._clock())
             self._directory.publish_demand(demand.statistics().generation)
             reader.refresh()
         except BaseException:
@@ -188,6 +191,13 @@ def _load(book: Book, store: OrderStore, applied_sequence: int) -> None:
     flying = [handover_of(row) for row in store.load_ledger_events(applied_sequence)]
     returns = [decode_return(row.document) for row in store.load_open_returns()]
     book.load(holds, orders, flying, returns)
+
+
+def _count_closed(book: Book, store: OrderStore, setup: Setup, now_us: int) -> None:
+    """Count against the day's capacity what was closed before the start; open orders count."""
+    limited = [each.id for each in setup.locations.values() if each.daily_capacity is not None]
+    for location, created_us in store.load_closed_tasks(limited, now_us - TWO_DAYS_US):
+        book.workload.add(location, created_us)
 
 
 @contextmanager

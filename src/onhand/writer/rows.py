@@ -70,7 +70,10 @@ def return_row(return_: Return) -> ReturnRow:
 def task_rows(order: Order) -> list[TaskRow]:
     """Lay out an order's tasks as lists of work find them."""
     return [
-        TaskRow(task.id, order.id, task.location, task.status, task.due_us) for task in order.tasks
+        TaskRow(
+            task.id, order.id, task.location, task.status, task.due_us, created_us=task.created_us
+        )
+        for task in order.tasks
     ]
 
 

@@ -1,8 +1,10 @@
 """Commands are decided, on disk, and then answered; what is refused changes nothing."""
 
 import threading
+from datetime import UTC, datetime
 
 from onhand.ledger import OrderStore
+from onhand.model.commands import CancelOrder, Destination, Fulfilment, OrderLine, PlaceOrder
 from onhand.orders.engine import Asked
 from onhand.writer.intake import Intake
 from tests.writers import code, document, extension, hold_of
@@ -132,6 +134,34 @@ def test_a_stop_decides_what_came_after_a_look_that_found_nothing(shop, monkeypa
     future = shop.writer.submit(Asked(what="place_hold", body=hold_of()))
     shop.writer.stop()
     assert not future.result(0).refused
+
+
+def test_a_day_s_capacity_is_used_up_after_a_restart_too(deploy):
+    """What was closed before counts as what is open does: a full place gets no more that day."""
+    shop = deploy()
+    # A zone where it is about noon, so that the day does not end meanwhile.
+    zone = "UTC" if 6 <= datetime.now(UTC).hour < 18 else "Pacific/Auckland"
+    shop.set_up("north", latitude=0, longitude=0, daily_capacity=2, timezone=zone)
+    shop.set_up("south", latitude=9, longitude=0)
+    shop.open()
+    shop.ask("cancel_order", CancelOrder(), ordered(shop)["id"])
+    shop.restart()
+    assert place_of(ordered(shop)) == "north"
+    shop.restart()
+    assert place_of(ordered(shop)) == "south"
+
+
+def ordered(shop):
+    """Order an apple to be sent to where north is."""
+    body = PlaceOrder(
+        lines=(OrderLine(sku="apple", quantity=1),),
+        fulfilment=Fulfilment(method="ship", destination=Destination(latitude=0, longitude=0)),
+    )
+    return document(shop.ask("place_order", body))
+
+
+def place_of(order):
+    return order["lines"][0]["allocations"][0]["location"]
 
 
 def test_set_up_is_followed(shop):
