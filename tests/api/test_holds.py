@@ -172,3 +172,43 @@ def test_promising_stops_when_numbers_are_too_old(tmp_path):
         assert shop.post("/v1/holds", body).status_code == 201
     finally:
         shop.close()
+
+
+def test_holds_stop_when_as_many_are_open_as_may_be(tmp_path):
+    """409 says how many; what is given back makes room."""
+    shop = Shop(tmp_path, "--open-reservations-max", "1").open()
+    try:
+        first = shop.hold("apple")
+        body = {"lines": [{"sku": "apple", "quantity": 1, "location": "north"}], "ttl_s": 60}
+        problem(shop.post("/v1/holds", body), 409, "too_many_open")
+        assert shop.numbers("apple")["reserved"] == 1
+        assert shop.client.delete(f"/v1/holds/{first['id']}").is_success
+        assert shop.post("/v1/holds", body).status_code == 201
+    finally:
+        shop.close()
+
+
+def test_holds_stop_when_the_table_of_promises_is_full(tmp_path):
+    """The hold that finds no room is refused and changes nothing; what is promised stays."""
+    shop = Shop(tmp_path, "--table-bytes-max", "6MiB")
+    skus = [f"{number:064d}" for number in range(10_000)]
+    for sku in skus:
+        shop.kit.add(sku, "north", on_hand=1)
+    shop.open()
+    try:
+        held, answer = 0, None
+        for start in range(0, len(skus), 100):
+            lines = [
+                {"sku": sku, "quantity": 1, "location": "north"}
+                for sku in skus[start : start + 100]
+            ]
+            answer = shop.post("/v1/holds", {"lines": lines, "ttl_s": 600})
+            if not answer.is_success:
+                break
+            held += 100
+        problem(answer, 503, "table_full")
+        assert held > 0
+        assert shop.numbers(skus[held - 1])["reserved"] == 1
+        assert shop.numbers(skus[held])["reserved"] == 0
+    finally:
+        shop.close()
