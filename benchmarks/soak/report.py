@@ -8,6 +8,8 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.soak.run import PASSED_ON
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -82,7 +84,12 @@ def _run_lines(result: Result) -> Iterator[str]:
     yield f"Run on {dt.datetime.now(dt.UTC).date()} for {plan.seconds / 60:,.0f} minutes "
     yield f"with {log} and {ledger}: {plan.events:,.0f} events/s, {plan.reads:,.0f} reads/s, "
     yield f"{plan.orders:,.0f} orders/s; {plan.world.store_count} stores, "
-    yield f"{plan.world.warehouse_count} warehouses, {plan.world.sku_count:,} SKUs.\n\n"
+    yield f"{plan.world.warehouse_count} warehouses, {plan.world.sku_count:,} SKUs.\n"
+    chosen = {name: value for name, value in plan.flags.items() if name not in PASSED_ON}
+    if chosen:
+        settings = ", ".join(f"`{name} = {value}`" for name, value in chosen.items())
+        yield f"Settings other than the defaults: {settings}.\n"
+    yield "\n"
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield f"Machine: {len(os.sched_getaffinity(0))} cores, {memory_gib:.0f} GiB, "
     yield f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "

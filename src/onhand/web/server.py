@@ -117,6 +117,9 @@ def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
 
 def _end_with(parent: int) -> None:
     """Have the kernel end this worker when its parent is killed."""
+    # The parent's handlers came along with the fork, and only note the signal for the parent.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
