@@ -279,6 +279,35 @@ def test_a_change_of_groups_is_told(settings):
                 wait_until(lambda: told(settings) == expected)
 
 
+def test_a_change_of_set_up_while_nobody_tells_is_told_at_the_next_start(settings):
+    """Of every cell and group then, of those too that a location has left meanwhile."""
+    west = {"name": "Store", "type": "store", "groups": ["west"]}
+    with closing_setup(settings) as store:
+        store.put_location(parse_location("S", west))
+    publish(settings, [sale(1, 9) | {"type": "receipt"}], "stock.receipts")
+    with running(settings) as process:
+        wait_caught_up(settings, process)
+        expected = {"A|S": 9, "A|group:all": 9, "A|group:west": 9}
+        wait_until(lambda: told(settings) == expected)
+        process.stop()
+    with closing_setup(settings) as store:
+        store.put_location(parse_location("S", west | {"groups": ["east"]}))
+        store.replace_safety_stock([{"location": "S", "quantity": 2}])
+    with running(settings) as process:
+        wait_caught_up(settings, process)
+        expected = {"A|S": 7, "A|group:all": 7, "A|group:west": 0, "A|group:east": 7}
+        wait_until(lambda: told(settings) == expected)
+
+
+@contextlib.contextmanager
+def closing_setup(settings):
+    """Set places up beside whatever runs, or nothing."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    cluster_id = open_identity(settings.data).id
+    with contextlib.closing(open_ledger(settings, cluster_id=cluster_id)) as ledger:
+        yield SetupStore(ledger)
+
+
 def wait_until(condition, timeout_s=20.0):
     deadline = time.monotonic() + timeout_s
     while not condition():

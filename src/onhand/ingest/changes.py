@@ -6,7 +6,8 @@ have available now. Records of a compacted topic say what is, not what happened,
 is harmless and one overtaken is not missed.
 
 How far it has come is kept beside the tables; a checkpoint takes that along, and a table loaded
-from it starts telling from there. So no change is lost, however either process ends.
+from it starts telling from there. By which set-up it was told is kept in the data directory: when
+that is another at a start, everything is told. So no change is lost, however either process ends.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ log = get_logger(__name__)
 CELLS_MAX = 65_536
 """Cells of each shard told of in one turn."""
 
+TOLD_BY_NAME = "told-setup.json"
+
 IDLE_POLL_S = 0.2
 """How long to wait for a first table, or for a log that cannot be reached."""
 
@@ -57,9 +60,16 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class _Before(msgspec.Struct, frozen=True):
-    """What was available, and the groups of each location, before a change of set-up."""
+    """What was available, None if nobody knows, and each location's groups, before a change."""
 
-    available: dict[tuple[str, str], int]
+    available: dict[tuple[str, str], int] | None
+    groups_of: dict[str, list[str]]
+
+
+class _ToldBy(msgspec.Struct, frozen=True):
+    """The set-up by which everything was told that is on the topic."""
+
+    version: int
     groups_of: dict[str, list[str]]
 
 
@@ -112,6 +122,7 @@ class ChangePublisher:
         self._low_stock = settings.low_stock
         self._log = event_log
         self._store = store
+        self._told_by_path = settings.data / TOLD_BY_NAME
         self._setup = Setup()
         self._groups_of: dict[str, list[str]] = {}
         self._setup_version = -1
@@ -167,15 +178,20 @@ class ChangePublisher:
     def _tell_rows(self, since: Cursor) -> bool:
         """Tell of whole rows: the ring of changes has overwritten what we had not read."""
         now = self._reader.cursor()
+        for cells in self._cells_since(since):
+            self._tell(cells)
+        self._advance(now)
+        return True
+
+    def _cells_since(self, since: Cursor) -> Iterator[dict[tuple[str, str], None]]:
+        """Name the cells of all rows that have changed, some at a time."""
         cells: dict[tuple[str, str], None] = {}
         for cell in self._reader.cells_of(self._reader.changed_skus(since)):
             cells[cell] = None
             if len(cells) >= CELLS_MAX:
-                self._tell(cells)
+                yield cells
                 cells = {}
-        self._tell(cells)
-        self._advance(now)
-        return True
+        yield cells
 
     def _tell(self, cells: dict[tuple[str, str], None]) -> None:
         if not cells:
@@ -215,38 +231,81 @@ class ChangePublisher:
     def _follow_setup(self) -> None:
         """Take over a new set-up and tell of every cell and group whose available it changes."""
         if self._store.setup_version() != self._setup_version:
-            if self._setup_version >= 0 and self._untold is None:
-                self._untold = _Before(self._available_by_cell(), self._groups_of)
+            if self._untold is None:
+                self._untold = self._before()
             self._setup = self._store.load_setup()
             self._setup_version = self._setup.version
             self._groups_of = _groups_of(self._setup)
             self._reader.set_scopes(self._setup, time.time())
         if self._untold is not None:
-            self._tell_since(self._untold)
+            if self._untold.available is None:
+                self._tell_everything(self._untold.groups_of)
+            else:
+                self._tell_since(self._untold.available, self._untold.groups_of)
             # Only now: a log that cannot be reached is told of it in a later turn.
             self._untold = None
+            self._note_told_by()
 
-    def _tell_since(self, before: _Before) -> None:
+    def _before(self) -> _Before | None:
+        """Return what is told; None when it was told by this very set-up."""
+        if self._setup_version >= 0:
+            return _Before(self._available_by_cell(), self._groups_of)
+        try:
+            told_by = msgspec.json.decode(self._told_by_path.read_bytes(), type=_ToldBy)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return _Before(None, {})
+        if told_by.version == self._store.setup_version():
+            return None
+        return _Before(None, told_by.groups_of)
+
+    def _note_told_by(self) -> None:
+        draft = self._told_by_path.with_suffix(".new")
+        try:
+            draft.write_bytes(msgspec.json.encode(_ToldBy(self._setup_version, self._groups_of)))
+            draft.replace(self._told_by_path)
+        except OSError as error:
+            # The next start tells everything once more, which is harmless.
+            log.warning("told_setup_not_noted", path=str(self._told_by_path), error=str(error))
+
+    def _tell_everything(self, groups_before: dict[str, list[str]]) -> None:
+        """Tell of all cells and groups: the set-up changed while nobody told of it."""
+        regrouped = self._regrouped(groups_before)
+        for cells in self._cells_since(Cursor((), ())):
+            self._tell(cells)
+            self._tell_groups(
+                {(sku, group) for sku, location in cells for group in regrouped.get(location, ())}
+            )
+
+    def _tell_since(
+        self, old: dict[tuple[str, str], int], groups_before: dict[str, list[str]]
+    ) -> None:
         after = self._available_by_cell()
-        old = before.available
         self._tell({cell: None for cell, units in after.items() if old.get(cell) != units})
-        # A location that joins a group, leaves it or is closed changes no cell of its own.
-        regrouped = {
-            location: {*_groups_at(before.groups_of, location)}
+        regrouped = self._regrouped(groups_before)
+        self._tell_groups(
+            {
+                (sku, group)
+                for (sku, location), units in after.items()
+                if units > 0 or old.get((sku, location), 0) > 0
+                for group in regrouped.get(location, ())
+            }
+        )
+
+    def _regrouped(self, groups_before: dict[str, list[str]]) -> dict[str, set[str]]:
+        """Name the groups that each location has joined or left, which changes no cell."""
+        return {
+            location: {*_groups_at(groups_before, location)}
             ^ {*_groups_at(self._groups_of, location)}
-            for location in {*before.groups_of, *self._groups_of}
+            for location in {*groups_before, *self._groups_of}
         }
-        touched = {
-            (sku, group)
-            for (sku, location), units in after.items()
-            if units > 0 or old.get((sku, location), 0) > 0
-            for group in regrouped.get(location, ())
-        }
-        if touched:
-            as_of = show_time(self._reader.progress().as_of_us)
-            records = [self._group_record(sku, group, as_of) for sku, group in sorted(touched)]
-            self._log.append(records)
-            self._published.add(len(records))
+
+    def _tell_groups(self, touched: set[tuple[str, str]]) -> None:
+        if not touched:
+            return
+        as_of = show_time(self._reader.progress().as_of_us)
+        records = [self._group_record(sku, group, as_of) for sku, group in sorted(touched)]
+        self._log.append(records)
+        self._published.add(len(records))
 
     def _available_by_cell(self) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}
