@@ -1,8 +1,10 @@
 """What operators see of a server: alive, ready, counting, described; and how it starts and ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import httpx
@@ -34,6 +36,13 @@ def bare(tmp_path):
     server = Server(tmp_path)
     yield server
     server.close()
+
+
+def events_in_log(server):
+    """Count what the server has published."""
+    log = EmbeddedLog(server.data / LOG_FILE, now_us=lambda: time.time_ns() // 1000)
+    with contextlib.closing(log):
+        return sum(log.end_offsets(log.partitions(["stock.sales"])).values())
 
 
 def families(server):
@@ -217,6 +226,36 @@ def test_workers_end_with_their_parent(tmp_path):
         wait_until(lambda: not any(map(is_alive, workers)))
     finally:
         server.close()
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_again_ends_with_its_last_answer(tmp_path, first):
+    """As Ctrl-C does, or a parent that dies while it tells; what was asked before is answered."""
+    server = Server(tmp_path)
+    server.publish()
+    server.start()
+    wait_until(lambda: not server.get("/readyz").json()["missing"])
+    (worker,) = children_of(server.process.pid)
+    answers = []
+
+    def ask():
+        # Nobody applies it, so this takes the whole ten seconds that it waits at most.
+        url = f"{server.url}/v1/events?wait=visible"
+        answers.append(httpx.post(url, json=event(), timeout=60))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        wait_until(lambda: events_in_log(server) == 1)
+        for number in (first, signal.SIGTERM, signal.SIGTERM):
+            os.kill(worker, number)
+            time.sleep(0.5)
+        wait_until(lambda: not is_alive(worker))
+        asking.join()
+    finally:
+        server.close()
+        asking.join()
+    assert [each.status_code for each in answers] == [504]
 
 
 def test_a_server_stops_at_once_with_idle_connections(tmp_path):

@@ -8,6 +8,7 @@ answers come from the same functions.
 
 from __future__ import annotations
 
+import os
 import signal
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,9 @@ READ_ROUTE: Final = "/v1/availability/{sku}"
 QUERY_ROUTE: Final = "/v1/availability/query"
 EVENTS_ROUTE: Final = "/v1/events"
 
+END_S_MAX: Final = 20
+"""What is left of a worker then is ended by the kernel; its parent does not wait so long."""
+
 HOT_COMMANDS: Final = {each.route: each for each in (PLACE_HOLD, PLACE_ORDER, ASK_PROMISE)}
 """All of them are posted."""
 
@@ -59,6 +63,7 @@ class Front:
         self._services = services
         self._app = app
         self._reads = services.reads
+        self._is_ending = False
         self._read_ok = services.requests.counter("GET", READ_ROUTE, 200)
         self._read_seconds = services.page.histogram("onhand_read_seconds", READ_ROUTE)
         self._query_seconds = services.page.histogram("onhand_read_seconds", QUERY_ROUTE)
@@ -159,7 +164,18 @@ class Front:
         self._services.requests.count(method, route, reply.status)
 
     def _terminate(self) -> None:
-        # Streams have no end of their own, and the server waits for every answer to end. Its own
-        # handler has only the other signal now, to which it does the same.
+        """End the server, whoever tells and however often: its parent and the kernel may both.
+
+        Its own handler has only the other signal, which nobody else may send: told a third time, it
+        waits for ever with the interpreter lock (granian's ``WorkerSignal.set``).
+        """
+        if self._is_ending:
+            return
+        self._is_ending = True
+        signal.alarm(END_S_MAX)
+        # Streams have no end of their own, and the server waits for every answer to end.
         self._services.end_streams()
-        signal.raise_signal(signal.SIGINT)
+        # One that waits already and this one are one.
+        os.kill(os.getpid(), signal.SIGINT)
+        for how in (signal.SIG_UNBLOCK, signal.SIG_BLOCK):
+            signal.pthread_sigmask(how, {signal.SIGINT})

@@ -120,6 +120,9 @@ def _end_with(parent: int) -> None:
     # The parent's handlers came along with the fork, and only note the signal for the parent.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    # A terminal's Ctrl-C comes to the whole group. The parent tells its workers by the other one,
+    # and the server must hear of it once: see Front._terminate.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
