@@ -15,6 +15,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 import msgspec
@@ -251,7 +252,7 @@ class _Retired(msgspec.Struct):
 
 
 class Page:
-    """The page of the process that made it.
+    """The page of the process that made it; any thread may ask it for instruments.
 
     Parameters
     ----------
@@ -284,6 +285,7 @@ class Page:
         self._text_bytes = 0
         self._slot_count = 0
         self._made: dict[Series, Counter | Gauge | Histogram] = {}
+        self._making = threading.Lock()
         self._write_head()
 
     def counter(self, name: str, *labels: str) -> Counter:
@@ -312,7 +314,11 @@ class Page:
     def _instrument(self, kind: type[Instrument], name: str, labels: tuple[str, ...]) -> Instrument:
         made = self._made.get((name, labels))
         if made is None:
-            made = self._made[name, labels] = self._make(REGISTRY[name], labels)
+            # Threads may ask for a first time at once, and each takes slots and text of its own.
+            with self._making:
+                made = self._made.get((name, labels))
+                if made is None:
+                    made = self._made[name, labels] = self._make(REGISTRY[name], labels)
         if not isinstance(made, kind):
             msg = f"Condition failed: {name} is a {kind.__name__.lower()}"
             raise TypeError(msg)

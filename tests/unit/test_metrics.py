@@ -1,6 +1,8 @@
 """Pages of counters: what one process counts, every process can sum, and nothing ever falls."""
 
 import multiprocessing
+import sys
+import threading
 import time
 
 import numpy as np
@@ -212,3 +214,36 @@ def test_what_operators_rely_on_is_there():
     assert names <= {*REGISTRY, *TABLE_GAUGES}
     assert REGISTRY["onhand_events_dead_total"].labels == ("type", "reason")
     assert {"route", "status"} <= {*REGISTRY["onhand_http_requests_total"].labels}
+
+
+def test_threads_that_ask_at_once_get_series_of_their_own(tmp_path):
+    """Each counter counts for its series alone, whichever threads met when it was made."""
+    page = Page(tmp_path, "serve")
+    routes = [f"/route-{number}" for number in range(150)]
+    together = threading.Barrier(8)
+    failures = []
+
+    def count(method):
+        together.wait()
+        try:
+            for route in routes:
+                page.counter(REQUESTS, method, route, "200").add()
+        except (IndexError, ValueError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=count, args=(f"M{number}",)) for number in range(8)]
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    assert not failures
+    found = collect(tmp_path)
+    page.close()
+    assert {each: found[REQUESTS, each] for each in (each for name, each in found)} == {
+        (f"M{number}", route, "200"): [1.0] for number in range(8) for route in routes
+    }
