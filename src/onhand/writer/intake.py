@@ -37,8 +37,7 @@ class Intake:
         """Let commands wait, or answer them at once; the list is no longer the caller's."""
         self._queue.put(waiting)
         # Looked at last: whoever closes says so first and empties the queue then.
-        if self._closed is not None:
-            self._refuse(self._closed)
+        self._refuse()
 
     def take(self, *, wait: bool = True) -> list[Waiting]:
         """Take what waits, at most a batch; wait a tick for the first of it, or not at all."""
@@ -67,11 +66,12 @@ class Intake:
         self._closed = answer
         left_over, self._left_over = self._left_over, []
         deliver_same(left_over, answer, FAILED)
-        self._refuse(answer)
+        self._refuse()
 
-    def _refuse(self, answer: Answer) -> None:
+    def _refuse(self) -> None:
+        """Answer whatever waits, as long as it is closed: any thread may open it meanwhile."""
         try:
-            while True:
+            while (answer := self._closed) is not None:
                 deliver_same(self._queue.get_nowait(), answer, FAILED)
         except Empty:
             return
