@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 import pytest
 
@@ -49,7 +51,7 @@ class Work:
             metrics=IngestMetrics(self._page),
             clock=lambda: self.now_us,
             publish=lambda: None,
-            checkpointer=Checkpointer(self._write),
+            checkpointer=Checkpointer(self.write),
         )
 
     def sell(self, count):
@@ -63,7 +65,8 @@ class Work:
         self.shard.close()
         self._page.close()
 
-    def _write(self, image, _change_seq):
+    def write(self, image, _change_seq):
+        """Put a checkpoint on disk, or fail."""
         self.begun.append(sum(image.offsets))
         try:
             if self.failure is not None:
@@ -96,6 +99,27 @@ def test_a_batch_that_no_checkpoint_makes_room_for_stops_the_shard(work):
     with pytest.raises(TableFull, match="--history-max"):
         work.sell(HISTORY_MAX + 1)
     assert work.supply.applied_offset(0) == 0
+
+
+class EndsOnceLookedAt(threading.Thread):
+    """Comes to its end in the very moment after it was found to be at work."""
+
+    is_looked_at = False
+
+    def is_alive(self):
+        self.join()
+        was_looked_at, self.is_looked_at = self.is_looked_at, True
+        return not was_looked_at
+
+
+def test_no_outcome_of_a_checkpoint_is_lost(work):
+    """The next is not begun before it is known what became of the one before."""
+    work.shard._checkpointer = Checkpointer(work.write, make_thread=EndsOnceLookedAt)
+    work.sell(800)
+    work.sell(1)
+    assert (work.begun, work.shard.checkpoint_count) == ([800], 0)
+    work.sell(1)
+    assert work.shard.checkpoint_count == 1
 
 
 def test_a_checkpoint_that_failed_is_tried_again_after_a_while(work):

@@ -60,11 +60,6 @@ class Checkpointer:
         """Whether there is an image whose outcome has not been taken."""
         return self._thread is not None
 
-    @property
-    def is_writing(self) -> bool:
-        """Whether an image is still on its way to disk."""
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self, image: Image, change_seq: int) -> None:
         """Begin to write an image; none may be on its way."""
         self._thread = self._make_thread(
@@ -205,7 +200,8 @@ class Shard:
 
     def _checkpoint_when_due(self, now_us: int) -> None:
         self._settle(self._checkpointer.take_outcome())
-        if self._checkpointer.is_writing or now_us - self._failed_us < RETRY_US:
+        # One that has come to its end since then has an outcome that nobody has taken yet.
+        if self._checkpointer.is_started or now_us - self._failed_us < RETRY_US:
             return
         if now_us - self._checkpoint_us >= self._interval_us or self.supply.needs_checkpoint():
             self._checkpoint_us = now_us
