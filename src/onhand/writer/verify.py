@@ -2,8 +2,8 @@
 
 What is reserved is a function of what is open: active holds, orders, and movements that supply has
 not applied yet. A cell is read before and after the ledger is, so what moves meanwhile explains
-what lies between; a cell that differs is read again until it agrees, or has differed for so long
-that nothing on its way can explain it.
+what lies between; so does a commit on its way, which shows in the table first. A cell that differs
+is read again until it agrees, or has differed for so long that nothing on its way can explain it.
 """
 
 from __future__ import annotations
@@ -97,17 +97,21 @@ def compare_demand(
         return DemandVerified(is_live=False, cell_count=0, document_count=0, differences=[])
     before = _live(demand)
     ledgered = _ledgered(reads, reader, None, tell)
+    after = _live(demand)
     cell_count, document_count = len(ledgered.units), ledgered.document_count
-    suspects = _outside(before, ledgered.units, _live(demand), before | ledgered.units)
+    suspects = _outside(before, ledgered.units, after, before | ledgered.units)
     for _ in range(RECHECK_COUNT_MAX):
         if not suspects:
             break
         time.sleep(RECHECK_S)
+        shown, said = after, ledgered.units
         reader.refresh()
         demand = reader.demand() or demand
         before = _live(demand)
         ledgered = _ledgered(reads, reader, {sku for sku, _, _ in suspects}, tell)
-        suspects = _outside(before, ledgered.units, _live(demand), suspects)
+        after = _live(demand)
+        suspects -= _landed(shown, said, ledgered.units, suspects)
+        suspects = _outside(before, ledgered.units, after, suspects)
     return DemandVerified(
         is_live=True,
         cell_count=cell_count,
@@ -195,6 +199,22 @@ def _outside(
         if not min(first, last) <= ledgered.get(each, 0) <= max(first, last):
             found.add(each)
     return found
+
+
+def _landed(
+    shown: dict[Promised, int],
+    said: dict[Promised, int],
+    ledgered: dict[Promised, int],
+    among: Iterable[Promised],
+) -> set[Promised]:
+    """List what the table showed at the last look and the ledger has come to since.
+
+    A promise shows in the table while its commit is on its way; where one follows the other, one
+    always is.
+    """
+    return {
+        each for each in among if said.get(each, 0) <= shown.get(each, 0) <= ledgered.get(each, 0)
+    }
 
 
 def _field(day: int) -> str:

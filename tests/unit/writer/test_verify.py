@@ -1,13 +1,16 @@
 """What is promised, rebuilt from the ledger, is what the table says, and differences are named."""
 
 import threading
+import time
 
 import sqlalchemy as sa
 
+from onhand.ledger import OrderStore
 from onhand.ledger.schema import hold as hold_table
 from onhand.model.commands import Fulfilment, HoldLine, OrderLine, PlaceHold, PlaceOrder
 from onhand.writer.verify import DemandDifference, verify_demand
 from tests.deployments import wait_until
+from tests.writers import hold_of
 
 
 def verify(shop):
@@ -59,6 +62,32 @@ def test_a_table_that_moves_agrees(shop):
         wait_until(lambda: len(placed) > 10)
         for _ in range(3):
             assert verify(shop).differences == []
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_table_that_moves_by_slow_commits_agrees(shop, monkeypatch):
+    """The table has what is on its way to the ledger, and something always is."""
+
+    def slow(store, commit):
+        time.sleep(0.5)
+        real(store, commit)
+
+    real = OrderStore.commit
+    monkeypatch.setattr(OrderStore, "commit", slow)
+    asked = shop.asked("place_hold", hold_of())
+    stop = threading.Event()
+
+    def place():
+        while not stop.is_set():
+            shop.writer.submit(asked).result(20)
+
+    thread = threading.Thread(target=place)
+    thread.start()
+    try:
+        wait_until(lambda: shop.reserved() > 1)
+        assert verify(shop).differences == []
     finally:
         stop.set()
         thread.join()
