@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onhand.model.setup import Setup
 
 POLL_S: Final = 0.1
+STOP_S_MAX: Final = 2.0
 
 log = get_logger(__name__)
 
@@ -35,7 +36,7 @@ class SetupWatch:
         """End; what is being read is waited for, a moment."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(POLL_S)
+            self._thread.join(STOP_S_MAX)
 
     def offer(self, setup: Setup) -> None:
         """Take a set-up that somebody else has read, if it is newer."""
