@@ -210,8 +210,9 @@ class Turns:
             self._keep(commit)
         else:
             self._undo(_UNDONE)
-        self.waits_for = None
         self._intake.open()
+        # Said last: whoever hears that nothing is missing may ask at once.
+        self.waits_for = None
 
     def _wait_settled(self) -> bool | None:
         give_up_s = time.monotonic() + ANSWER_WAIT_S_MAX

@@ -247,8 +247,9 @@ class OrderWriter:
                 stack.callback(part.stop)
             self._turns = turns
             self._outbox, self._advisers = outbox, (outbox, feed)
-            self._waits_for = None
             self._intake.open()
+            # Said last: whoever hears that nothing is missing may ask at once.
+            self._waits_for = None
             turns.run()
             self._intake.close(_STOPPING)
         # Only a clean end frees the table: after a failure readers go on with what there is.

@@ -13,6 +13,7 @@ from onhand.errors import AlreadyRunning, CommitFailed, CommitUnknown, LedgerUna
 from onhand.ledger import OrderStore
 from onhand.log.base import NewRecord
 from onhand.log.topics import CLAIMS
+from onhand.writer.intake import Intake
 from onhand.writer.writer import OrderWriter
 from tests.deployments import wait_until
 from tests.proxies import Proxy
@@ -174,6 +175,25 @@ def test_an_unknown_commit_that_was_not_made_is_undone(faulty):
     wait_until(lambda: not shop.writer.missing())
     assert shop.reserved() == 0
     assert shop.hold()
+
+
+def test_nothing_is_missing_once_commands_are_taken_and_not_before(faulty, monkeypatch):
+    """Whoever hears that the writer is ready is decided: at a start, and after a doubt."""
+    shop, store = faulty
+    said = []
+
+    def open_(intake):
+        said.append(shop.writer.missing())
+        real(intake)
+
+    real = Intake.open
+    monkeypatch.setattr(Intake, "open", open_)
+    store.commits.append(unknown_but_written)
+    store.settlements.append(lambda _store: True)
+    assert not shop.ask("place_hold", hold_of()).refused
+    wait_until(lambda: not shop.writer.missing())
+    shop.restart()
+    assert [len(each) for each in said] == [1, 1]
 
 
 def test_a_failed_commit_fails_its_whole_batch_and_no_other(faulty):
