@@ -6,6 +6,8 @@ import socket
 import threading
 from typing import Final
 
+from tests.ports import free_port
+
 COMMIT: Final = b"COMMIT"
 
 
@@ -19,8 +21,9 @@ class Proxy:
 
     def __init__(self, server):
         self._server = server
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        # Listened on again later, and in between taken by no connection of anybody's.
+        self.port = free_port()
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self.at_commit = None
         self._pairs = []
         self._lock = threading.Lock()
