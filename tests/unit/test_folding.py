@@ -34,7 +34,9 @@ def test_a_folder_that_is_closed_as_it_takes_up_work_ends(folded_before):
         folder.note_pages(1)
         wait_until(lambda: folds)
     waited_for, folder._due = folder._due, ClosedMeanwhile(folder)
+    # Whichever of them the thread has come to wait for.
     waited_for.set()
+    folder._due.set()
     folder._thread.join(ENDED_S)
     assert not folder._thread.is_alive()
     assert len(folds) == folded_before
@@ -45,8 +47,9 @@ def test_a_folder_that_fails_while_it_is_closed_ends():
     closers = []
 
     def refuse():
-        closers.append(threading.Thread(target=folder.close, daemon=True))
-        closers[0].start()
+        closer = threading.Thread(target=folder.close, daemon=True)
+        closer.start()
+        closers.append(closer)
         wait_until(lambda: folder._is_closing and folder._due.is_set())
         raise sqlite3.OperationalError("disk I/O error")
 

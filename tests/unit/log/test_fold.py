@@ -34,6 +34,11 @@ def log(path):
     log.close()
 
 
+def folding():
+    """Return the threads that fold a log."""
+    return {thread for thread in threading.enumerate() if thread.name == "log-fold"}
+
+
 def test_the_write_ahead_log_is_begun_anew_while_appends_go_on(path, log):
     """However much is appended, it stays short, and every record can be read."""
     for number in range(COMMIT_COUNT):
@@ -61,13 +66,14 @@ def test_a_reader_in_the_way_stops_neither_appends_nor_folding(path, log):
 
 def test_a_folder_ends_when_it_is_closed(path, log):
     """Also in the middle of its work, and when it never had any."""
+    before = folding()
     idle, busy = Folder(path), Folder(path)
     for _ in range(100):
         busy.note_commit(1 << 20)
     idle.close()
     busy.close()
     log.close()
-    assert "log-fold" not in {thread.name for thread in threading.enumerate()}
+    assert folding() <= before
 
 
 def test_a_file_that_cannot_be_folded_is_no_end(tmp_path):
