@@ -20,7 +20,7 @@ from onhand.supervise import environment_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 PARENT = """
 import os, sys
@@ -71,6 +71,12 @@ def run():
 threading.Thread(target=run, daemon=True).start()
 time.sleep(300)
 """
+
+
+def ending(code: int) -> str:
+    """Write a child that ends with an exit code, once it is known to have started."""
+    announced = 'while not (scratch / "announced").exists(): time.sleep(0.01)'
+    return STEADY.replace("time.sleep(300)", f"{announced}\nsys.exit({code})")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -171,9 +177,8 @@ def test_a_child_that_once_started_is_started_again_however_it_ends(
     tree: Callable[..., Tree], tmp_path: Path
 ) -> None:
     """A failure after the start may be mended meanwhile, so it is tried again."""
-    failing_later = STEADY.replace("time.sleep(300)", "time.sleep(0.3); sys.exit(1)")
-    running = tree(failing_later, STEADY)
-    wait_until(lambda: len(pids(tmp_path)) == 3)
+    running = tree(ending(1), STEADY)
+    wait_until(lambda: len(pids(tmp_path)) >= 3)
     assert len(pids(tmp_path, 1)) == 1
     running.process.terminate()
     assert "ended with exit code 1" in running.end()
@@ -182,8 +187,7 @@ def test_a_child_that_once_started_is_started_again_however_it_ends(
 
 def test_bad_usage_after_a_start_is_permanent(tree: Callable[..., Tree]) -> None:
     """A child that ends with exit code 2 is not started again, even if it ran before."""
-    late_usage_error = STEADY.replace("time.sleep(300)", "time.sleep(0.3); sys.exit(2)")
-    running = tree(late_usage_error)
+    running = tree(ending(2))
     assert "ended with exit code 2" in running.end()
     assert running.process.returncode == 1
 
