@@ -174,8 +174,8 @@ def test_settling_finds_out_that_another_took_over(proxy, writer, direct, lost):
 @pytest.mark.postgres
 def test_settling_waits_for_the_transaction_it_asks_about(proxy, direct, monkeypatch, behind):
     """While the old transaction may still end either way there is no answer, and then there is."""
-    monkeypatch.setattr(link, "ANSWER_S_MAX", 0.6)
-    monkeypatch.setattr(link, "LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr(link, "ANSWER_S_MAX", 2.0)
+    monkeypatch.setattr(link, "LOCK_TIMEOUT_MS", 500)
     with contextlib.closing(OrderStore(behind)) as store:
         store.take_over("writer", 1)
         store.commit(batch(1))
@@ -186,6 +186,8 @@ def test_settling_waits_for_the_transaction_it_asks_about(proxy, direct, monkeyp
             store.settle()
         assert not store.statistics().is_settled
         proxy.cut()
+        # The server sees when it sees it that the old connection is gone.
+        monkeypatch.undo()
         assert store.settle() is False
         store.commit(batch(2))
         assert whole_commits(store, direct) == 2
