@@ -48,7 +48,7 @@ def drain(reader, record_count, record_count_max=1_000, timeout_s=20.0):
     return records
 
 
-def wait_until(condition, reader, timeout_s=10.0):
+def wait_until(condition, reader, timeout_s=20.0):
     """Poll until a condition holds; no records may come."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -157,7 +157,7 @@ def test_poll_of_nothing_ends_at_its_timeout(event_log):
     assert not len(reader.poll(10, 0.3))
     waited_s = time.monotonic() - started
     assert not len(reader.poll(10, 0.0))
-    assert 0.25 < waited_s < 5
+    assert 0.25 < waited_s < 10
     reader.close()
 
 
@@ -230,7 +230,7 @@ def test_lag_counts_what_waits(event_log):
     taken = 0
     while not taken:
         taken = len(reader.poll(5, 1.0))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while reader.lag_events() != 40 - taken and time.monotonic() < deadline:
         taken += len(reader.poll(1, 0.05))
     assert reader.lag_events() == 40 - taken
@@ -271,7 +271,7 @@ def test_too_large_record_is_refused_and_others_go_on(event_log):
     large = event_log.append_nowait([NewRecord(SALES, b"x" * (limit + 1))])
     fits = event_log.append_nowait([NewRecord(SALES, b"y" * limit)])
     with pytest.raises(RecordTooLarge, match="smaller events"):
-        large.result(10)
+        large.result(20)
     assert len(fits.result(20)) == 1
     assert [len(record.value) for record in read_all(event_log)] == [limit]
 
@@ -325,6 +325,6 @@ def test_missing_topic_is_told(embedded_log):
     lost = embedded_log.append_nowait([NewRecord("no.such", b"x"), NewRecord(SALES, b"x")])
     kept = embedded_log.append_nowait([NewRecord(SALES, b"y")])
     with pytest.raises(LogUnavailable, match=r"no topic 'no\.such'"):
-        lost.result(10)
-    kept.result(10)
+        lost.result(20)
+    kept.result(20)
     assert [record.value for record in read_all(embedded_log)] == [b"y"]
