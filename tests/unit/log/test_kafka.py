@@ -23,12 +23,14 @@ NO_COORDINATOR_YET = (
 SALES = "stock.sales"
 LEDGER_0 = ("stock.ledger", 0)
 PATIENCE_S = 20
+APPEND_S_MAX = 6.0
+REQUEST_S_MAX = 4.0
 
 pytestmark = pytest.mark.kafka
 
 
 def options(broker, **changes):
-    return broker.options(append_timeout_s=3.0, request_timeout_s=1.0, **changes)
+    return broker.options(append_timeout_s=APPEND_S_MAX, request_timeout_s=REQUEST_S_MAX, **changes)
 
 
 @pytest.fixture
@@ -94,10 +96,10 @@ def test_append_fails_in_bounded_time_while_the_broker_is_down(mortal):
         log.append([NewRecord(SALES, b"lost")])
     assert time.monotonic() - started < PATIENCE_S
     broker.start()
-    log.ensure_topics(1)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + 3 * PATIENCE_S
     while True:
         try:
+            log.ensure_topics(1)
             log.append([NewRecord(SALES, b"after")])
         except LogUnavailable:
             assert time.monotonic() < deadline
@@ -113,7 +115,7 @@ def test_append_nowait_returns_at_once_while_the_broker_hangs(mortal):
     broker.pause()
     started = time.monotonic()
     future = log.append_nowait([NewRecord(SALES, b"x")])
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < APPEND_S_MAX / 2
     assert not future.done()
     broker.resume()
     # Either is right: the record may arrive just in time.
@@ -165,7 +167,7 @@ def test_prefix_keeps_deployments_apart(broker):
 def committed_offset(tool, where):
     """Ask for a group's offset; None while a broker that has just started has no coordinator."""
     try:
-        return tool.committed(where, timeout=5)[0].offset
+        return tool.committed(where, timeout=PATIENCE_S)[0].offset
     except KafkaException as error:
         if error.args[0].code() not in NO_COORDINATOR_YET:
             raise

@@ -18,6 +18,7 @@ from onhand.log.base import now_us
 from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import COORDINATOR_WAIT_MS, REPEAT_S, KafkaOptions, log_line
 from onhand.log.kafka_read import BATCH_BYTES_MAX, KafkaReader, to_record
+from tests.deployments import wait_until
 from tests.ports import free_port
 
 SALES = "stock.sales"
@@ -316,7 +317,7 @@ def test_closing_waits_for_no_coordinator():
     consumer.commit([(SALES, 0, 0)])
     started = time.monotonic()
     consumer.close()
-    assert time.monotonic() - started < COORDINATOR_WAIT_MS / 1_000 + 5
+    assert time.monotonic() - started < COORDINATOR_WAIT_MS / 1_000 + 15
 
 
 def threads_of_clients():
@@ -337,4 +338,5 @@ def test_consumer_that_is_let_go_ends_its_threads():
     of_consumer = threads_of_clients() - before
     assert of_consumer
     del consumer
-    assert not of_consumer & threads_of_clients()
+    # A thread that was waited for leaves the list of them a moment later.
+    wait_until(lambda: not of_consumer & threads_of_clients())
