@@ -85,6 +85,6 @@ def test_threads_of_one_store_do_not_race(tmp_path, milliseconds):
 )
 def test_a_broken_store_is_found(tmp_path, change, says):
     """The harness can fail: an order or a copy that is left out is told of at once."""
-    found = run(build(tmp_path, "thread", change), 10_000)
+    found = run(build(tmp_path, "thread", change), 60_000)
     assert found.returncode != 0
     assert says in found.stderr
