@@ -1097,6 +1097,7 @@ def prove(world, examples, steps):
     )
 
 
+@pytest.mark.timeout(1_800)
 def test_nothing_is_promised_twice_lost_or_forgotten(world):
     """Some dozens of lives of a deployment."""
     prove(world, 40, 30)
