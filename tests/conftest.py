@@ -21,11 +21,10 @@ __all__ = [
     "postgres_url",
 ]
 
+# How long examples take to draw says something about the machine alone.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # A gate must give the same verdict on the same commit, so there Hypothesis draws from a fixed seed.
-settings.register_profile("default", deadline=None)
-settings.register_profile(
-    "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
