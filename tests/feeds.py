@@ -36,4 +36,4 @@ class Feed:
         """End it; answer its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(15)
+        return self.process.wait(25)

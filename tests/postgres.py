@@ -22,7 +22,7 @@ import pytest
 from tests.ports import free_port
 
 SERVER = "ONHAND_TEST_POSTGRES"
-START_S_MAX = 30
+START_S_MAX = 60
 ADVICE = (
     f"install PostgreSQL (Debian: apt-get install postgresql) or name a server's URL in {SERVER}"
 )

@@ -15,6 +15,9 @@ from tests.tables import Tables
 
 __all__ = ["Server", "event", "now", "pointers", "problem"]
 
+STOP_S_MAX = 25
+"""A server has 20 seconds to end in."""
+
 
 class Server:
     """``onhand serve`` on a directory of its own, whose tables the test fills by ``kit``.
@@ -85,7 +88,7 @@ class Server:
                 return float(line.rpartition(" ")[2])
         return 0.0
 
-    def stop(self, wait_s=15):
+    def stop(self, wait_s=STOP_S_MAX):
         """End it; answer its exit code and how long it took."""
         begun_s = time.monotonic()
         self.process.terminate()
@@ -97,7 +100,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(STOP_S_MAX)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
