@@ -390,7 +390,7 @@ def check_documents(day):
         assert all(0 <= each.returned + each.returning <= each.handed for each in allocations)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 @given(happened=st.lists(happenings, min_size=25, max_size=90))
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_after_a_random_day_every_unit_lies_somewhere(world, happened):  # noqa: F811
