@@ -19,7 +19,7 @@ from onhand.table.checkpoint import Checkpoints
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
 from onhand.table.supply import Supply
-from onhand.writer import recovery, turns
+from onhand.writer import outbox, recovery, turns
 from onhand.writer.deciding import NOTHING
 from onhand.writer.intake import Intake
 from onhand.writer.metrics import WriterMetrics
@@ -47,7 +47,7 @@ class Killed(BaseException):
 class Time:
     """The clock and the stopwatch of everything; they stand still unless a test moves them.
 
-    It stands for the module ``time`` in the writer's turns.
+    It stands for the module ``time`` in the writer's turns and in its outbox.
     """
 
     def __init__(self):
@@ -341,7 +341,8 @@ class Rig:
         self.ledger = ledger
         self.page = page
         self.patches = contextlib.ExitStack()
-        self.patches.enter_context(mock.patch.object(turns, "time", self.time))
+        for module in (turns, outbox):
+            self.patches.enter_context(mock.patch.object(module, "time", self.time))
         self.patches.enter_context(
             mock.patch.object(order_store, "open_link", self.faults.open_link)
         )
