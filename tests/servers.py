@@ -55,11 +55,16 @@ class Server:
         now_us = time.time_ns() // 1000
         self.kit.stamp(now_us, heartbeat_us=now_us)
 
-    def start(self):
+    def begin(self):
+        """Start it, and wait for nothing."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.argv, stdout=log, stderr=subprocess.STDOUT, env=environment()
             )
+        return self
+
+    def start(self):
+        self.begin()
         wait_until(self.is_alive)
         return self
 

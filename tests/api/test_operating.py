@@ -258,6 +258,22 @@ def test_a_worker_that_is_told_again_ends_with_its_last_answer(tmp_path, first):
     assert [each.status_code for each in answers] == [504]
 
 
+def test_a_worker_that_is_only_starting_ends_with_its_parent(tmp_path):
+    """A parent that is killed right away leaves no worker that would serve on without it."""
+    server = Server(tmp_path)
+    server.publish()
+    server.begin()
+    workers = wait_until(lambda: children_of(server.process.pid))
+    try:
+        server.process.kill()
+        server.process.wait()
+        wait_until(lambda: not any(map(is_alive, workers)))
+    finally:
+        server.close()
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_a_server_stops_at_once_with_idle_connections(tmp_path):
     """SIGTERM does not wait for clients that keep their connection."""
     server = Server(tmp_path)
