@@ -268,8 +268,9 @@ def _stop_signals() -> Iterator[socket.socket]:
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)
-    previous = {number: signal.signal(number, _note) for number in (signal.SIGTERM, signal.SIGINT)}
+    # The descriptor first: a signal that came between them would be noted and told nobody.
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    previous = {number: signal.signal(number, _note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield reader
     finally:

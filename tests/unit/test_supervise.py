@@ -62,6 +62,20 @@ FAILING = "import sys; print('port 8000 is in use', file=sys.stderr); sys.exit(1
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + STEADY
 
+HASTY = """
+import os, signal
+install = signal.signal
+
+def install_and_be_told(number, handler):
+    previous = install(number, handler)
+    signal.signal = install
+    os.kill(os.getpid(), number)
+    return previous
+
+signal.signal = install_and_be_told
+"""
+"""Before a script: its process is sent a signal the moment it has a handler of its own."""
+
 BLOCKING_PARENT = """
 import os, signal, sys, threading, time
 from onhand.supervise import spawn
@@ -148,6 +162,13 @@ def test_a_stop_signal_ends_all_children(
     running.end()
     assert running.process.returncode == 0
     assert not any(is_alive(pid) for child in (0, 1) for pid in pids(tmp_path, child))
+
+
+def test_a_stop_signal_is_heard_however_early_it_comes(tmp_path: Path) -> None:
+    """One that comes as soon as it does not kill any more is not lost."""
+    hasty = [sys.executable, "-c", HASTY + PARENT, str(tmp_path), "10", STEADY]
+    assert subprocess.run(hasty, timeout=WAIT_S + 10, check=False).returncode == 0
+    assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
 def test_a_killed_child_is_started_again(tree: Callable[..., Tree], tmp_path: Path) -> None:

@@ -47,9 +47,10 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
+    # The descriptor first: a signal that came between them would be noted and told nobody.
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in STOP_SIGNALS:
         signal.signal(number, _note)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
 
     def wait() -> None:
         number = reader.recv(1)[0]
