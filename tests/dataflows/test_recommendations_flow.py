@@ -1,5 +1,6 @@
 """The recommendations flow: a real log, real processes, killed and started again."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -93,6 +94,24 @@ def test_the_flow_learns_publishes_and_goes_on(settings):
     more = [["tea", "milk"], ["honey", "bread"]]
     append(settings, [*records(BASKETS[:1]), *records(more, begin=10)])
     assert run_until(settings, learnt(len(BASKETS) + 2)) == counted([*BASKETS, *more])
+
+
+def test_what_a_successor_has_published_stays(settings):
+    """A process that ends late, after its successor has begun, frees nothing but its own."""
+
+    def learn_once(engine):
+        engine.learn(engine.gather(engine.read()))
+
+    append(settings, records(BASKETS))
+    with contextlib.ExitStack() as stack:
+        with open_engine(settings) as engine:
+            learn_once(engine)
+            successor = stack.enter_context(open_engine(settings))
+            learn_once(successor)
+            engine.finish()
+        assert SnapshotFollower(successor.snapshot_path).current() is not None
+        successor.finish()
+    assert not successor.snapshot_path.exists()
 
 
 def test_what_the_order_layer_hands_over_is_learnt_too(settings):

@@ -114,6 +114,8 @@ class Engine:
         self._reader = event_log.reader(start, indexes, gather_ms=int(PACE_S * 1000))
         self._ranked = Ranked(learnt.pairs)
         self._metrics = _Metrics(page, learnt)
+        # What a predecessor left is replaced, and so is ours to free.
+        self._published = _file_at(self.snapshot_path)
         self._published_us = self._publish_after_us = 0
         self._checkpoint_after_us = clock() + CHECKPOINT_US
         self._is_new = True
@@ -177,6 +179,7 @@ class Engine:
             log.warning("recommendations_not_published", error=str(error))
         else:
             self._is_new = False
+            self._published = _file_at(self.snapshot_path)
             self._metrics.published(begun_us, self.clock() - begun_us, size_bytes)
         now = self.clock()
         self._publish_after_us = now + max(PUBLISH_US, PUBLISH_SHARE * (now - begun_us))
@@ -197,6 +200,14 @@ class Engine:
         """Write down what has been learnt, at the end of the flow."""
         self._reader.close()
         self.write_down()
+
+    def withdraw(self) -> None:
+        """Free what is published, unless a successor has published since.
+
+        It may: whoever starts this process can be killed and started again before this has ended.
+        """
+        if self._published == _file_at(self.snapshot_path):
+            self.snapshot_path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -229,7 +240,7 @@ def open_engine(settings: Settings, *, clock: Callable[[], int] = now_us) -> Ite
         )
         yield engine
         # After a failure readers go on with what there is.
-        engine.snapshot_path.unlink(missing_ok=True)
+        engine.withdraw()
 
 
 class _Metrics:
@@ -267,6 +278,15 @@ class _Metrics:
         self._published.set(at_us / 1e6)
         self._snapshot_bytes.set(size_bytes)
         self._publish_seconds.set(took_us / 1e6)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Tell one file of a name from the next; None while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _start(
