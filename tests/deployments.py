@@ -123,7 +123,8 @@ class Deployment:
         return Path("/dev/shm") / f"onhand-{read_identity(self.data).id}"
 
     def ingest_pid(self):
-        return int((self.data / "ingest.lock").read_text() or 0)
+        # A writer that takes the lock empties the file and then names itself.
+        return int(wait_until((self.data / "ingest.lock").read_text))
 
     def stop(self, number=signal.SIGTERM):
         """End it and answer its exit code.
