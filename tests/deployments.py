@@ -44,6 +44,13 @@ def children_of(pid):
     return found
 
 
+def hears(pid):
+    """Tell whether a process can be asked to stop; before that SIGTERM would kill it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
 def environment():
     """Return this process's environment without settings of onhand."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ONHAND_")}

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.deployments import environment
+from tests.deployments import WAIT_S, environment, hears, wait_until
 
 
 class Feed:
@@ -33,7 +33,7 @@ class Feed:
         return self.log_path.read_text()
 
     def close(self):
-        """End it; answer its exit code."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        return self.process.wait(25)
+        """End it, once it can be asked to; answer its exit code."""
+        wait_until(lambda: self.process.poll() is not None or hears(self.process.pid))
+        self.process.terminate()
+        return self.process.wait(WAIT_S)

@@ -15,6 +15,7 @@ from onhand.identity import open_identity
 from onhand.log import open_log
 from onhand.supervise import environment_of
 from onhand.table.reader import TableReader
+from tests.deployments import WAIT_S, hears, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,10 @@ class IngestProcess:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+        self.started_us = 0
 
     def start(self) -> None:
+        self.started_us = time.time_ns() // 1000
         self._process = subprocess.Popen(
             [sys.executable, "-m", "onhand.cli", "ingest"],
             env=environment_of(self.settings),
@@ -44,11 +47,12 @@ class IngestProcess:
         self._process.communicate()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal; return exit code and what was said on standard error."""
+        """Send a signal, once it is heard; return exit code and what was said on standard error."""
+        wait_until(lambda: not self.is_running or hears(self._process.pid))
         os.kill(self._process.pid, number)
         return self.wait()
 
-    def wait(self, timeout_s: float = 30.0) -> tuple[int, str]:
+    def wait(self, timeout_s: float = WAIT_S) -> tuple[int, str]:
         _, said = self._process.communicate(timeout=timeout_s)
         return self._process.returncode, said.decode()
 
@@ -75,7 +79,15 @@ def open_reader(settings: Settings) -> TableReader:
 
 
 def wait_caught_up(settings: Settings, process: IngestProcess) -> TableReader:
-    """Wait until all that is in the log now is in the published table; return a reader of it."""
+    """Wait until all that is in the log now is in the table that this process has published.
+
+    Until then one that was killed before may have left its own.
+
+    Returns
+    -------
+    TableReader
+        A reader of it.
+    """
     with contextlib.closing(open_log(settings)) as log:
         reader = open_reader(settings)
         deadline = time.monotonic() + CAUGHT_UP_S_MAX
@@ -83,9 +95,10 @@ def wait_caught_up(settings: Settings, process: IngestProcess) -> TableReader:
             assert process.is_running, process.wait()
             with contextlib.suppress(TableUnavailable):
                 reader.refresh()
-                offsets = reader.progress().offsets
-                ends = log.end_offsets(list(offsets))
-                if all(offsets[each] >= end for each, end in ends.items()):
+                progress = reader.progress()
+                ends = log.end_offsets(list(progress.offsets))
+                is_applied = all(progress.offsets[each] >= end for each, end in ends.items())
+                if is_applied and progress.heartbeat_us >= process.started_us:
                     return reader
             assert time.monotonic() < deadline, "ingest did not catch up"
             time.sleep(PATIENCE_S)
