@@ -120,7 +120,13 @@ class Deployment:
         return response.status, content.decode()
 
     def publish(self, *events, wait="visible"):
-        return self.request("POST", f"/v1/events?wait={wait}", list(events))
+        """Post events; while they are not visible in time, post them again: it changes nothing."""
+
+        def answered():
+            answer = self.request("POST", f"/v1/events?wait={wait}", list(events))
+            return answer if answer[0] != http.client.GATEWAY_TIMEOUT else None
+
+        return wait_until(answered)
 
     def on_hand(self, sku, location):
         status, answer = self.get(f"/v1/availability/{sku}?location={location}")
