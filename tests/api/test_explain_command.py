@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from onhand import cli
-from tests.deployments import Deployment
+from tests.deployments import HELD_UP, Deployment
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    deployment = Deployment(tmp_path_factory.mktemp("explain"))
+    deployment = Deployment(tmp_path_factory.mktemp("explain"), *HELD_UP)
     try:
-        deployment.start().wait_started()
+        deployment.start().wait_ready()
         now = datetime.now(UTC).isoformat()
         shared = {"source": "dock", "occurred_at": now, "location": "store-1", "sku": "sku-1"}
         # One after the other: their topics differ, and order holds within a topic only.

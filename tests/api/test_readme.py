@@ -30,6 +30,8 @@ class Stranger:
             **environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ONHAND_PORT": str(ports["8000"]),
+            # A machine that is held up for seconds must not have promises refused.
+            "ONHAND_MAX_SUPPLY_AGE_MS": "120000",
         }
 
     def type(self, block):

@@ -8,7 +8,7 @@ from onhand.log.open import LOG_FILE
 from onhand.log.topics import LEDGER, ORDER_EVENTS
 from onhand.order_events import CHANGES, OrderEvent, event_types
 from onhand.web.return_documents import ExplainedReturn, ReturnDocument, ReturnList
-from tests.deployments import Deployment, wait_until
+from tests.deployments import HELD_UP, Deployment, wait_until
 from tests.servers import event, pointers, problem
 from tests.shops import SHIP, Shop
 
@@ -309,7 +309,7 @@ def test_what_happens_to_returns_is_told_by_published_types(shop):
 
 def test_a_till_and_the_app_restock_once(tmp_path):
     """With everything running: the till's event is a claim, and availability says one unit."""
-    deployment = Deployment(tmp_path)
+    deployment = Deployment(tmp_path, *HELD_UP)
     try:
         deployment.start().wait_ready()
 
@@ -350,7 +350,7 @@ def test_a_till_and_the_app_restock_once(tmp_path):
 
 def test_a_till_s_receipt_is_enough(tmp_path):
     """A purchase that is known from a till's sale alone comes back at another store, once."""
-    deployment = Deployment(tmp_path)
+    deployment = Deployment(tmp_path, *HELD_UP)
     try:
         deployment.start().wait_ready()
         deployment.publish(

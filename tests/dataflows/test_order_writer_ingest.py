@@ -107,7 +107,8 @@ class Counter:
 
 @pytest.fixture
 def counter(settings):
-    settings = msgspec.structs.replace(settings, max_supply_age_ms=2_000)
+    # Longer than a slow machine holds ingest up, and short enough to wait for.
+    settings = msgspec.structs.replace(settings, max_supply_age_ms=5_000)
     with contextlib.closing(open_log(settings)) as log:
         log.ensure_topics(settings.kafka_partition_count)
         with contextlib.closing(Counter(settings, log)) as made:
@@ -149,8 +150,10 @@ def test_promises_stop_while_ingest_is_dead(counter):
         wait_caught_up(counter.settings, ingest)
         counter.start()
         order = counter.order(4)
+        assert not counter.ask("place_hold", hold_of()).refused
         ingest.kill()
-        wait_until(lambda: counter.ask("place_hold", hold_of()).refused)
+        # Asked, not held: holds until then could leave nothing to be held afterwards.
+        wait_until(lambda: counter.ask("promise", counter.wish()).refused)
         assert code(counter.ask("place_hold", hold_of())) == "supply_stale"
         hand_over(counter, order)
         on_hand, reserved, _ = counter.numbers()
