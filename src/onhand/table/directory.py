@@ -15,7 +15,7 @@ unlinked then. Readers that still map them keep them until they look again.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import re
 import shutil
 from typing import TYPE_CHECKING, TypeVar
@@ -34,6 +34,7 @@ CHANGES_NAME = "changes.json"
 """The file that says how far changes of the tables have been told."""
 
 _TABLE_NAME = re.compile(r"shard-(\d{3})\.(\d+)\.table")
+_REMOVE_TRIES = 20
 _SHARDS_LAST, _DEMAND_LAST = "shards.last", "demand.last"
 _DEMAND_NAME = re.compile(r"demand\.(\d+)\.table")
 
@@ -240,9 +241,19 @@ class TableDirectory:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Free everything: the tables are rebuilt from checkpoint and log when needed again."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+        """Free everything: the tables are rebuilt from checkpoint and log when needed again.
+
+        Processes that are ending, after whoever ran them was killed, may still come and go with
+        files of theirs.
+        """
+        tries_left = _REMOVE_TRIES
+        while self.path.exists():
+            tries_left -= 1
+            try:
+                shutil.rmtree(self.path)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not tries_left:
+                    raise
 
     def bytes_on_disk(self) -> int:
         """Count the bytes that the directory's files occupy."""

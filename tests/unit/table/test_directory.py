@@ -1,5 +1,7 @@
 """The table directory: what is published, and what goes."""
 
+import os
+
 import pytest
 
 from onhand.errors import TableUnavailable
@@ -78,6 +80,26 @@ def test_removing_frees_everything_and_may_be_repeated(directory):
     make(directory, 0, 1)
     assert directory.bytes_on_disk() > 0
     directory.remove()
+    directory.remove()
+    assert not directory.path.exists()
+
+
+@pytest.mark.parametrize("step", ["unlink", "rmdir"])
+def test_removing_frees_everything_beside_processes_that_are_ending(directory, monkeypatch, step):
+    """A file that is gone already, or has come since one looked, leaves nothing behind."""
+    removing = getattr(os, step)
+
+    def meanwhile(path, **options):
+        monkeypatch.setattr(os, step, removing)
+        if step == "unlink":
+            os.unlink(path, **options)
+        else:
+            make(directory, 0, 3)
+        removing(path, **options)
+
+    for generation in (1, 2):
+        make(directory, 0, generation)
+    monkeypatch.setattr(os, step, meanwhile)
     directory.remove()
     assert not directory.path.exists()
 
