@@ -113,6 +113,8 @@ def test_a_change_of_set_up_is_followed_by_a_snapshot(server):
 
 def test_clients_that_leave_are_forgotten(server):
     """The gauge of clients rises with each and falls when they have gone."""
+    # Those that left before are forgotten a moment after.
+    wait_until(lambda: server.counted("onhand_stream_clients") == 0)
     followers = [Follower(server, skus="apple") for _ in range(3)]
     for follower in followers:
         follower.next()
