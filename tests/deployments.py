@@ -148,7 +148,7 @@ class Deployment:
         the next one on the same port.
         """
         self.process.send_signal(number)
-        code = self.process.wait(25)
+        code = self.process.wait(WAIT_S)
         wait_until(lambda: not self._listens())
         return code
 
@@ -160,7 +160,7 @@ class Deployment:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(25)
+                self.process.wait(WAIT_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

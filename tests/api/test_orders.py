@@ -110,7 +110,7 @@ def test_an_order_on_an_expired_hold_is_refused(shop):
     """409, also before anything has swept it."""
     sku = shop.stock(10)
     hold = shop.hold(sku, 2, ttl_s=1)
-    wait_until(lambda: shop.get(f"/v1/holds/{hold['id']}").json()["status"] == "expired", 3)
+    wait_until(lambda: shop.get(f"/v1/holds/{hold['id']}").json()["status"] == "expired")
     problem(shop.post("/v1/orders", order_body((sku, 1), hold_id=hold["id"])), 409, "hold_expired")
 
 

@@ -1,5 +1,6 @@
 """``onhand up``: a tree of real processes, from its start to every way it can end."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 from onhand.cli.up import storefront_settings
 from onhand.errors import SettingsError
 from onhand.settings import Settings
-from tests.deployments import Deployment, children_of, is_alive, wait_until
+from tests.deployments import WAIT_S, Deployment, children_of, is_alive, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -94,11 +95,13 @@ def test_children_of_a_killed_tree_end_and_its_leftovers_are_freed(deploy):
     running = deploy().wait_started()
     running.publish(receipt(1, 5))
     processes = children_of(running.process.pid)
+    # A server's workers are among them: until they end they have its port.
+    processes += [each for child in processes for each in children_of(child)]
     os.kill(running.ingest_pid(), signal.SIGSTOP)
     running.process.kill()
     running.process.wait()
-    for each in processes:
-        if is_alive(each):
+    for each in filter(is_alive, processes):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, processes)))
     table = running.table_path()
@@ -123,7 +126,7 @@ def test_a_port_in_use_ends_it_at_once(deploy):
     """A taken port is said in one line, with exit code 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused = deploy(port=taken.getsockname()[1])
-        assert refused.process.wait(20) == 1
+        assert refused.process.wait(WAIT_S) == 1
     assert "is in use" in refused.said()
     assert not refused.table_path().exists()
 
@@ -133,7 +136,7 @@ def test_a_second_up_on_the_same_data_is_refused_and_harms_nothing(deploy):
     running = deploy().wait_started()
     running.publish(receipt(1, 3))
     second = deploy()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(WAIT_S) == 1
     assert "already runs `onhand up`" in second.said()
     assert running.table_path().exists()
     assert running.on_hand("sku-1", "store-1") == 3
@@ -142,7 +145,7 @@ def test_a_second_up_on_the_same_data_is_refused_and_harms_nothing(deploy):
 def test_a_table_directory_that_is_missing_ends_it_with_the_reason(deploy, tmp_path):
     """What ingest cannot do is said by ingest, once, and everything ends with exit code 1."""
     refused = deploy("--table-dir", str(tmp_path / "nowhere"))
-    assert refused.process.wait(30) == 1
+    assert refused.process.wait(WAIT_S) == 1
     assert "--table-dir" in refused.said()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onhand.log.base import EventLog
     from onhand.settings import Settings
 
-DRAINED_S_MAX = 30.0
+DRAINED_S_MAX = 60.0
 
 
 @contextlib.contextmanager

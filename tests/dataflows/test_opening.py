@@ -308,7 +308,7 @@ def closing_setup(settings):
         yield SetupStore(ledger)
 
 
-def wait_until(condition, timeout_s=20.0):
+def wait_until(condition, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

@@ -104,7 +104,7 @@ def kill_at_random(settings: Settings, kill_count: int) -> None:
             publisher.join()
             wait_until(lambda: len(bought(store)) >= len(told))
             last.terminate()
-            assert last.wait(15) == 0
+            assert last.wait(60) == 0
         found = bought(store)
         assert len(found) == len(set(found))
         assert set(found) == {f"s-{number}" for number in told}

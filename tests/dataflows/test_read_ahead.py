@@ -14,7 +14,7 @@ from onhand.ingest.ahead import AHEAD_COUNT_MAX
 from onhand.ingest.opening import open_engine
 from tests.dataflows.draining import a_log, publish, sale
 
-TAKE_S = 10.0
+TAKE_S = 60.0
 POLL_RECORD_COUNT = 100
 POLL_COUNT = 5
 

@@ -120,7 +120,7 @@ def test_dead_letters_raise_their_alert_and_it_ends(watched):
 def test_a_killed_ingest_raises_its_alerts_until_it_is_back(watched):
     """Nobody starts it again while the supervisor stands still; then all is well by itself."""
     deployment, prometheus = watched
-    assert not prometheus.firing("OnhandIngestStalled")
+    wait_until(lambda: not prometheus.firing("OnhandIngestStalled"), WAIT_S)
     supervisor, ingest = deployment.process.pid, deployment.ingest_pid()
     os.kill(supervisor, signal.SIGSTOP)
     try:
