@@ -145,14 +145,14 @@ def test_a_table_too_small_stops_and_says_which_setting(settings):
     """table_bytes_max reached: ingest ends with a message, nothing half applied is kept."""
     small = msgspec.structs.replace(settings, table_bytes_max=8 << 20, history_max=1 << 12)
     events = [sale(n, sku=f"sku-{n}", location=f"L{n % 50}") for n in range(1_500)]
-    for start in range(0, 60_000, 1_500):
-        publish(
-            small,
-            [
-                event | {"id": f"{event['id']}-{start}", "sku": f"{event['sku']}-{start}"}
-                for event in events
-            ],
-        )
+    publish(
+        small,
+        [
+            event | {"id": f"{event['id']}-{start}", "sku": f"{event['sku']}-{start}"}
+            for start in range(0, 60_000, 1_500)
+            for event in events
+        ],
+    )
     with running(small) as process:
         code, said = process.wait()
     assert code == 1
