@@ -1,7 +1,12 @@
 """Signals that end a process, whatever its main thread is at."""
 
+import contextlib
 import subprocess
 import sys
+from types import SimpleNamespace
+
+from onhand.ingest import run
+from onhand.settings import Settings
 
 SIGNALLED_TWICE = """
 import os, signal, threading, time
@@ -50,3 +55,28 @@ def test_a_second_signal_disturbs_nothing():
     )
     assert done.returncode == 0
     assert "descriptor" not in done.stderr, done.stderr
+
+
+def test_all_companions_are_asked_to_end_before_one_is_waited_for(monkeypatch):
+    """A stop takes what the slowest of them takes, and not what all of them do."""
+    seen = []
+
+    class Companion(contextlib.AbstractContextManager):
+        def __init__(self, *_):
+            pass
+
+        def ask_to_end(self):
+            seen.append("asked")
+
+        def __exit__(self, *_):
+            seen.append("waited for")
+
+    monkeypatch.setattr(run, "Companion", Companion)
+    monkeypatch.setattr(run, "open_engine", contextlib.nullcontext)
+    monkeypatch.setattr(run, "Watch", lambda *_: SimpleNamespace(raise_failure=lambda: None))
+    for name in ("stop_on_signal", "run_flow"):
+        monkeypatch.setattr(run, name, lambda _: None)
+    monkeypatch.setattr(run.gc, "set_threshold", lambda _: None)
+    run.run_ingest(Settings())
+    count = len(run.COMPANIONS)
+    assert seen == ["asked"] * count + ["waited for"] * count

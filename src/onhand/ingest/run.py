@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+COMPANIONS: Final = ("changes", "recommendations", "purchases")
 COMPANION_STOP_S_MAX: Final = 5.0
 PARTITIONS_POLL_S: Final = 10.0
 GC_THRESHOLD: Final = 50_000
@@ -82,12 +83,11 @@ def run_ingest(settings: Settings) -> None:
     stop_on_signal(stopping.set)
     # A poll makes objects by the thousand and drops them at once: collecting among them is waste.
     gc.set_threshold(GC_THRESHOLD)
-    with (
-        open_engine(settings) as engine,
-        Companion("changes", settings),
-        Companion("recommendations", settings),
-        Companion("purchases", settings),
-    ):
+    with open_engine(settings) as engine, contextlib.ExitStack() as stack:
+        companions = [stack.enter_context(Companion(name, settings)) for name in COMPANIONS]
+        # All are asked before the first is waited for, or a stop would take what each takes.
+        for each in companions:
+            stack.callback(each.ask_to_end)
         watch = Watch(engine, stopping)
         run_flow(engine)
         watch.raise_failure()
@@ -160,13 +160,20 @@ class Companion:
 
     def __exit__(self, *_: object) -> None:
         """End it, politely at first."""
+        self.ask_to_end()
+        self._thread.join(COMPANION_STOP_S_MAX)
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+
+    def ask_to_end(self) -> None:
+        """Let it end, and not be started again; again is harmless."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
-        self._thread.join(COMPANION_STOP_S_MAX)
-        if process is not None and process.poll() is None:
-            process.kill()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
