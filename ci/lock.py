@@ -31,6 +31,8 @@ DEV = [
     "pyproject.toml",
     "--extra",
     "demo",
+    "--extra",
+    "tracing",
     "--group",
     "dev",
     "--output-file",
