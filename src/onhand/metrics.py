@@ -226,6 +226,9 @@ _METRICS: Final = (
     Metric("onhand_recommendation_snapshot_bytes", "gauge", "Size of what was last published."),
     Metric("onhand_recommendation_publish_seconds", "gauge", "Time the last publishing took."),
     Metric(
+        "onhand_spans_total", "counter", "Spans of traces: sent, or lost on the way.", ("outcome",)
+    ),
+    Metric(
         "onhand_supply_age_seconds", "gauge", "How old the numbers are that promises are made by."
     ),
 )

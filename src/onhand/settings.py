@@ -12,6 +12,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -28,6 +29,7 @@ _DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 # Up to the last @: a password may hold one that its author forgot to encode.
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):\S*@")
 _QUERY_PASSWORD = re.compile(r"(?<=password=)[^&\s]*")
+_URL_USER = re.compile(r"(?<=://)\S*@")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -295,6 +297,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(ge=0, le=256, description="Processes that serve reads only, beside the main one."),
     ] = 0
+    otlp_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="Where traces are sent by OTLP over HTTP, as http://HOST:PORT. "
+            "Left out: nothing is traced.",
+            extra={"secret": True},
+        ),
+    ] = None
+    trace_sample_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="Of the requests that come without a `traceparent`, how many are traced; "
+            "one that comes with a sampled one is traced always.",
+        ),
+    ] = 0.01
     log_format: Annotated[
         Literal["auto", "json", "text"],
         Meta(description="`auto` is text on a terminal and JSON lines elsewhere."),
@@ -350,6 +369,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
         if self.database is not None:
             shown["database"] = mask_url(self.database)
+        if self.otlp_endpoint is not None:
+            shown["otlp_endpoint"] = _URL_USER.sub(f"{MASK}@", self.otlp_endpoint)
         return shown
 
     def __repr__(self) -> str:
@@ -371,6 +392,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    is_plain = text.isascii() and text.isprintable() and not {" ", "?", "#"} & set(text)
+    return parts.scheme in {"http", "https"} and is_whole and is_plain
 
 
 def _is_secret_option(name: str) -> bool:
@@ -399,6 +430,11 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
             settings.database is not None and not settings.database.startswith(_DATABASE_SCHEMES),
             "database is no PostgreSQL address",
             "Write it as postgresql://USER:PASSWORD@HOST:PORT/NAME, or leave it out to use SQLite",
+        ),
+        (
+            settings.otlp_endpoint is not None and not _is_base_url(settings.otlp_endpoint),
+            "otlp_endpoint is no http or https URL",
+            "Write it as http://HOST:PORT or https://USER:PASSWORD@HOST, or leave it out",
         ),
         (
             settings.history_max & (settings.history_max - 1) != 0,

@@ -91,6 +91,19 @@ def test_text_of_the_environment_is_read_by_the_type_of_the_field():
         ({"ONHAND_KAFKA_OPTIONS": '{"a": 1}'}, "kafka_options is set but kafka is not"),
         ({"ONHAND_DATABASE": "mysql://u:hush@h/d"}, "database is no PostgreSQL address"),
         ({"ONHAND_HISTORY_MAX": "3000"}, "Use 4096"),
+        ({"ONHAND_OTLP_ENDPOINT": "me:hush@c:4318"}, "otlp_endpoint is no http or https URL"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://me:hush@"}, "Write it as http://HOST:PORT"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://c:hush/"}, "otlp_endpoint is no"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://c:0"}, "otlp_endpoint is no"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://[hush"}, "otlp_endpoint is no"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://c/?token=hush"}, "otlp_endpoint is no"),
+        ({"ONHAND_OTLP_ENDPOINT": "http://c d"}, "otlp_endpoint is no"),
+        ({"ONHAND_OTLP_ENDPOINT": "grpc://c:4317"}, "otlp_endpoint is no"),
+        (
+            {"ONHAND_TRACE_SAMPLE_RATIO": "1.5"},
+            "ONHAND_TRACE_SAMPLE_RATIO '1.5': must be number <= 1",
+        ),
+        ({"ONHAND_TRACE_SAMPLE_RATIO": "nan"}, "ONHAND_TRACE_SAMPLE_RATIO 'nan': must be"),
         ({"ONHAND_LATE_WINDOW": "0s"}, "late_window is zero"),
         ({"ONHAND_CHECKPOINT_ARCHIVE_DAYS": "6"}, "Archive checkpoints for at least as long"),
     ],
@@ -126,11 +139,22 @@ def test_secrets_are_never_shown():
         kafka="b:9092",
         kafka_options={"sasl.password": "hush", "client.id": "me"},
         database="postgresql://me:hush@db:5432/x",
+        otlp_endpoint="https://hush@collector/otlp",
     )
     assert "hush" not in repr(settings)
     assert "hush" not in str(settings.masked())
     assert settings.masked()["kafka_options"]["client.id"] == "me"
     assert settings.masked()["database"] == "postgresql://me:***@db:5432/x"
+    assert settings.masked()["otlp_endpoint"] == "https://***@collector/otlp"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://c", "https://c:4318/", "http://[::1]:4318/otlp", "https://me:h%40sh@c/v1/traces"],
+)
+def test_endpoints_of_collectors(endpoint):
+    """A host is enough; port, path and credentials may be there."""
+    assert Settings(otlp_endpoint=endpoint).otlp_endpoint == endpoint
 
 
 def test_settings_cannot_be_changed():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     "poll_record_count_max",
     "low_stock",
     "purchases_keep_days",
+    "otlp_endpoint",
 )
 def ingest(settings: Settings) -> None:
     """Apply stock events from the log to the tables until told to stop.

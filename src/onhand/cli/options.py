@@ -97,7 +97,7 @@ def _metavar(field: SettingField) -> str:
     kinds = {"duration": "DURATION", "size": "SIZE"}
     if field.parse is not None:
         return kinds[field.parse]
-    special = {"kafka": "HOST:PORT", "database": "URL", "host": "ADDRESS"}
+    special = {"kafka": "HOST:PORT", "database": "URL", "otlp_endpoint": "URL", "host": "ADDRESS"}
     if field.name in special:
         return special[field.name]
     if isinstance(field.default, Path):

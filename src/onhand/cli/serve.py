@@ -24,6 +24,8 @@ SERVER_SETTINGS = (
     "low_stock",
     "pickup_ready_minutes",
     "body_bytes_max",
+    "otlp_endpoint",
+    "trace_sample_ratio",
 )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from onhand import tracing
 from onhand.cli.addresses import base_url, local_host, with_free_port
 from onhand.cli.options import settings_options
 from onhand.errors import AlreadyRunning, OnhandError, SettingsError
@@ -39,6 +40,7 @@ def up(settings: Settings) -> None:
 
     A process that dies is started again. SIGTERM, SIGINT or Ctrl-C ends all of them.
     """
+    tracing.require(settings)
     with _only_one(settings.data):
         cluster_id = open_identity(settings.data).id
         tables = TableDirectory(settings.table_dir, cluster_id)
