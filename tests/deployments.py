@@ -105,11 +105,11 @@ class Deployment:
     def get(self, path):
         return self.request("GET", path)
 
-    def request(self, method, path, document=None):
+    def request(self, method, path, document=None, headers=None):
         """Answer status and decoded body; (0, None) when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         body = None if document is None else json.dumps(document).encode()
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **(headers or {})}
         with contextlib.closing(connection):
             try:
                 connection.request(method, path, body, headers)
@@ -121,11 +121,11 @@ class Deployment:
             return response.status, json.loads(content)
         return response.status, content.decode()
 
-    def publish(self, *events, wait="visible"):
+    def publish(self, *events, wait="visible", headers=None):
         """Post events; while they are not visible in time, post them again: it changes nothing."""
 
         def answered():
-            answer = self.request("POST", f"/v1/events?wait={wait}", list(events))
+            answer = self.request("POST", f"/v1/events?wait={wait}", list(events), headers)
             return answer if answer[0] != http.client.GATEWAY_TIMEOUT else None
 
         return wait_until(answered)

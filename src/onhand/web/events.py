@@ -14,8 +14,9 @@ from onhand.errors import InvalidInput
 from onhand.ingest.decode import Window
 from onhand.ingest.publish import TOPIC_OF_TYPE
 from onhand.ingest.submitted import Submission, parse_events
-from onhand.log.base import NewRecord
+from onhand.log.base import Headers, NewRecord
 from onhand.model.events import AnyEvent
+from onhand.tracing import trace_headers
 from onhand.web.auth import guard, require
 from onhand.web.openapi import described
 from onhand.web.parameters import PublishParameters, parse_parameters
@@ -76,6 +77,8 @@ class Publisher:
         Says when events are visible.
     page
         Where it counts.
+    is_traced
+        Whether events carry what traces the request that they came with.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Publisher:
         side: ReadSide,
         authenticator: Authenticator,
         page: Page,
+        *,
+        is_traced: bool = False,
     ) -> None:
         # What ingest will refuse by its append time is refused here by now, which is that time or
         # a moment before: the publisher hears of it at once instead of finding a dead letter.
@@ -95,6 +100,7 @@ class Publisher:
         self._accepted = page.counter("onhand_publish_events_total", "accepted")
         self._rejected = page.counter("onhand_publish_events_total", "rejected")
         self._seconds = page.histogram("onhand_publish_seconds")
+        self._is_traced = is_traced
 
     def authorize(self, authorization: str | None) -> None:
         """Let only publishers pass.
@@ -120,7 +126,9 @@ class Publisher:
         begun_s = time.perf_counter()
         asked = parse_parameters(PublishParameters, query_string)
         submission = await self._judge(body, content_type or "application/json")
-        records = [_record(value, kind) for value, kind in submission.accepted()]
+        # All share one object: the log then writes it out once.
+        headers = trace_headers() if self._is_traced else ()
+        records = [_record(value, kind, headers) for value, kind in submission.accepted()]
         if records:
             positions = await asyncio.wrap_future(self._log.append_nowait(records))
             self._accepted.add(len(records))
@@ -160,8 +168,8 @@ class Publisher:
             await asyncio.sleep(VISIBLE_POLL_S)
 
 
-def _record(value: bytes, kind: str) -> NewRecord:
-    return NewRecord(topic=TOPIC_OF_TYPE[kind], value=value, key=_key(value))
+def _record(value: bytes, kind: str, headers: Headers) -> NewRecord:
+    return NewRecord(topic=TOPIC_OF_TYPE[kind], value=value, key=_key(value), headers=headers)
 
 
 def _key(value: bytes) -> bytes | None:

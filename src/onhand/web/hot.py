@@ -146,18 +146,20 @@ class Front:
             reply = problem_of(error).reply()
         self._reply(protocol, "POST", route.route, reply)
 
-    async def _framework(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
+    async def _framework(self, scope: Scope, protocol: HTTPProtocol, path: str) -> tuple[int, str]:
         method = scope.method
         try:
             body = await read_body(scope, protocol, self._services.body_bytes_max)
         except Exception as error:  # noqa: BLE001 - every failure is told as a problem
-            self._reply(protocol, method, "unmatched", problem_of(error).reply())
-            return
+            reply = problem_of(error).reply()
+            self._reply(protocol, method, "unmatched", reply)
+            return reply.status, "unmatched"
         # Its own failures are answers too: the application turns every exception into a problem.
         status, route = await call_asgi(
             self._app, scope, protocol, path=one_step_an_id(method, path), body=body
         )
         self._services.requests.count(method, route, status)
+        return status, route
 
     def _reply(self, protocol: HTTPProtocol, method: str, route: str, reply: Reply) -> None:
         protocol.response_bytes(reply.status, reply.headers, reply.body)

@@ -18,7 +18,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 
-from onhand import geo
+from onhand import geo, tracing
 from onhand.errors import OnhandError
 from onhand.identity import open_identity
 from onhand.ledger import open_ledger
@@ -93,6 +93,7 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
 
 def _check(settings: Settings) -> None:
     """Fail here rather than in every worker, each of which would be replaced and fail again."""
+    tracing.require(settings)
     cluster_id = open_identity(settings.data).id
     open_ledger(settings, cluster_id=cluster_id).close()
 
@@ -106,13 +107,17 @@ def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
     from onhand.web.app import build_app  # noqa: PLC0415
     from onhand.web.hot import Front  # noqa: PLC0415
     from onhand.web.services import Services  # noqa: PLC0415
+    from onhand.web.traced import TracedFront  # noqa: PLC0415
 
     try:
         services = Services(settings, reads_only=reads_only)
     except OnhandError as error:
         log.error("cannot_serve", error=str(error))  # noqa: TRY400 - it says what to do
         sys.exit(error.exit_code)
-    return Front(services, build_app(services, reads_only=reads_only))
+    app = build_app(services, reads_only=reads_only)
+    if services.tracing is None:
+        return Front(services, app)
+    return TracedFront(services, app, services.tracing)
 
 
 def _end_with(parent: int) -> None:

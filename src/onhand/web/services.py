@@ -26,6 +26,7 @@ from onhand.recommendations.snapshot import NAME as SNAPSHOT_NAME
 from onhand.recommendations.snapshot import SnapshotFollower
 from onhand.table.directory import TableDirectory
 from onhand.table.reader import TableReader
+from onhand.tracing import open_tracing
 from onhand.web.aisle import Aisles
 from onhand.web.availability import Reads
 from onhand.web.commands import Commands
@@ -71,8 +72,12 @@ class RequestCounter:
 
     def count(self, method: str, route: str, status: int) -> None:
         """Count one answer."""
-        known = method if method in _METHODS else "other"
-        self.counter(known, route, status).add()
+        self.counter(known_method(method), route, status).add()
+
+
+def known_method(method: str) -> str:
+    """Name a request's method; one that HTTP does not know is ``other``, or names had no end."""
+    return method if method in _METHODS else "other"
 
 
 class Services:
@@ -106,12 +111,20 @@ class Services:
         role = "storefront" if reads_only else "serve"
         self.page = Page(metrics_directory(settings.table_dir, cluster_id), role)
         self.requests = RequestCounter(self.page)
+        self.tracing = open_tracing(settings, role=role, cluster_id=cluster_id, page=self.page)
         reader = TableReader(settings.table_dir, cluster_id, low_stock=settings.low_stock)
         self.side = ReadSide(reader, self.setup_store)
         preparation = timedelta(minutes=settings.pickup_ready_minutes)
         self.reads = Reads(self.side, self.authenticator, preparation)
         self.streams = Streams(self.side, self.page)
-        self.publisher = Publisher(settings, self.log, self.side, self.authenticator, self.page)
+        self.publisher = Publisher(
+            settings,
+            self.log,
+            self.side,
+            self.authenticator,
+            self.page,
+            is_traced=self.tracing is not None,
+        )
         order_reads = OrderReads(self.ledger)
         self.order_pages = OrderPages(order_reads, self.ledger, settings)
         self.return_pages = ReturnPages(order_reads, self.ledger)
@@ -138,6 +151,7 @@ class Services:
                 cluster_id=cluster_id,
                 page=self.page,
                 purchases=Receipts(self.customers),
+                tracing=self.tracing,
             )
         create = settings.kafka_partition_count if self.publishing else None
         self.readiness = ReadinessCheck(
@@ -158,7 +172,8 @@ class Services:
         self.streams.start()
         self.readiness.start()
         if self.writer is not None:
-            asking = Asking(asyncio.get_running_loop(), self.writer)
+            is_traced = self.tracing is not None
+            asking = Asking(asyncio.get_running_loop(), self.writer, is_traced=is_traced)
             limits = RateLimits(self.settings.rate_limit_per_s)
             self.commands = Commands(asking, self.authenticator, limits)
             self.customer_desk = self._customer_desk(asking, self.writer)
@@ -174,6 +189,8 @@ class Services:
         await self.side.stop()
         if self.writer is not None:
             await asyncio.to_thread(self.writer.stop)
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         self.authenticator.close()
         self.log.close()
         self.ledger.close()

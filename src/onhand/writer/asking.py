@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from onhand.tracing import current_trace
 from onhand.writer.answer import Answer, failed
 from onhand.writer.waiting import Waiting
 
@@ -31,9 +32,12 @@ class Asking:
     it shares a commit; a batch of answers costs the loop one wake-up.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: OrderWriter) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, writer: OrderWriter, *, is_traced: bool = False
+    ) -> None:
         self._loop = loop
         self._writer = writer
+        self._is_traced = is_traced
         self._gathered: list[Waiting] = []
         self._seen_count = 0
         self._gather_count = 0
@@ -58,7 +62,10 @@ class Asking:
         self._waiting_count += 1
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append(Waiting(asked, self, future, key, body_sha))
+        waiting = Waiting(asked, self, future, key, body_sha)
+        if self._is_traced:
+            waiting.trace = current_trace()
+        self._gathered.append(waiting)
         return future
 
     def deliver(self, answered: Sequence[Waiting]) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from onhand.ledger.order_store import OrderStore
     from onhand.log.base import EventLog, LogReader, RawBatch, Record, TopicPartition
+    from onhand.tracing import Tracing
     from onhand.writer.metrics import WriterMetrics
 
 PAUSE_S: Final = 0.02
@@ -62,6 +63,8 @@ class ClaimsFeed:
         Lets commands wait for their decision.
     stopping
         Once set, reading ends; one of its own when left out.
+    tracing
+        Traces claims that carry a sampled context; None traces none.
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class ClaimsFeed:
         event_log: EventLog,
         metrics: WriterMetrics,
         stopping: threading.Event | None = None,
+        *,
+        tracing: Tracing | None = None,
     ) -> None:
         self._enter = enter
         self._store = store
         self._log = event_log
         self._metrics = metrics
+        self._tracing = tracing
         self._answered: SimpleQueue[Sequence[Waiting]] = SimpleQueue()
         self._noted: dict[int, int] = {}
         self._notes = _Notes()
@@ -196,7 +202,10 @@ class ClaimsFeed:
         except Refused as refused:
             self._refuse(batch.record(index), refused.code, refused.detail)
             return None
-        return Waiting(Asked(what=CLAIM, body=claim), self, index, key_of(claim))
+        waiting = Waiting(Asked(what=CLAIM, body=claim), self, index, key_of(claim))
+        if self._tracing is not None:
+            waiting.trace = self._tracing.sampled(headers, batch.values[index])
+        return waiting
 
     def _wait(self, count: int) -> list[Waiting]:
         """Wait for the answers of so many; return those that failed."""

@@ -7,6 +7,7 @@ own is forgotten, and decided when it comes again.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from onhand.orders.refusal import Refusal
 from onhand.writer.answer import Answer, conflict, failed, refused
 from onhand.writer.rows import commit_of
 from onhand.writer.touched import Touched, is_promising
+from onhand.writer.traced import tell_decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +63,8 @@ class Deciding:
         self._desk = desk
         self._store = store
         self._touched = Touched(desk, store)
+        self.traced: list[Waiting] = []
+        """The commands of the last batch that are traced."""
 
     def decide(self, waiting: Sequence[Waiting], now_us: int, stale: Answer | None) -> Commit:
         """Give every command its answer, and gather what must be committed before it is told.
@@ -79,8 +83,15 @@ class Deciding:
         known = self._known(waiting)
         self._touched.adopt(each.asked for each in waiting if each.key not in known)
         answers: dict[bytes, AnswerRow] = {}
+        self.traced = []
         for each in waiting:
+            if each.trace is None:
+                self._decide_one(each, now_us, stale, known, answers)
+                continue
+            begun_ns = time.time_ns()
             self._decide_one(each, now_us, stale, known, answers)
+            tell_decision(each, begun_ns)
+            self.traced.append(each)
         commit = commit_of(self._desk.book.changed(), list(answers.values()), now_us)
         for each in waiting:
             if each.claim_offsets is not None:

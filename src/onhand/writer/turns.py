@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 from onhand.errors import CommitUnknown, LedgerUnavailable, OnhandError, WriterFenced
 from onhand.ledger.rows import Commit
 from onhand.logging import get_logger
-from onhand.writer.answer import failed
+from onhand.writer.answer import code_of, failed
 from onhand.writer.background import Background
 from onhand.writer.deciding import FAILED, Deciding
 from onhand.writer.supply_watch import SupplyWatch
+from onhand.writer.traced import CommitTrace
 from onhand.writer.waiting import deliver, deliver_same
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Turns:
         self._background = Background(opened.desk, self._supply, metrics, claims_us)
         self._deciding = Deciding(opened.desk, opened.store)
         self._in_hand: list[Waiting] = []
+        self._commit_trace: CommitTrace | None = None
         self._paused_until_s = 0.0
         self._gauges_at_s = 0.0
         self._prune_at_s = time.monotonic() + PRUNE_S
@@ -166,12 +168,15 @@ class Turns:
 
     def _write(self, commit: Commit, waiting: list[Waiting]) -> None:
         if not commit.is_empty:
+            if self._deciding.traced:
+                self._commit_trace = CommitTrace(self._deciding.traced, len(waiting))
             begun_s = time.perf_counter()
             self._store.commit(commit)
             self._metrics.count_commit(time.perf_counter() - begun_s, len(waiting))
         self._keep(commit)
 
     def _keep(self, commit: Commit) -> None:
+        trace = self._end_commit_trace()
         self._deciding.settle()
         self._background.kept()
         if not commit.is_empty:
@@ -180,6 +185,8 @@ class Turns:
         answered = self.give_back()
         deliver(answered)
         self._metrics.count_answers(answered)
+        if trace is not None:
+            trace.tell(self._store.statistics().position.commit_number)
 
     def _undo(self, answer: Answer) -> None:
         self._deciding.rollback()
@@ -188,9 +195,18 @@ class Turns:
         self._fail_in_hand(answer)
 
     def _fail_in_hand(self, answer: Answer) -> None:
+        trace = self._end_commit_trace()
         answered = self.give_back()
         deliver_same(answered, answer, FAILED)
         self._metrics.count_answers(answered)
+        if trace is not None:
+            trace.tell(None, code_of(answer))
+
+    def _end_commit_trace(self) -> CommitTrace | None:
+        trace, self._commit_trace = self._commit_trace, None
+        if trace is not None:
+            trace.end()
+        return trace
 
     # ---- a commit of unknown outcome ----
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from onhand.orders.engine import Asked
+    from onhand.tracing import Trace
 
 
 class Front(Protocol):
@@ -26,12 +27,12 @@ class Waiting:
     """A command and, once it is decided, its answer.
 
     ``ticket`` is the front's own. ``claim_offsets`` says, by partition, how far claims are decided;
-    it is committed with the command.
+    it is committed with the command. ``trace`` is what traces the command, if anything does.
     """
 
     __slots__ = (
         "answer", "asked", "body_sha", "claim_offsets", "front", "key", "outcome", "since_s",
-        "ticket",
+        "ticket", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +51,7 @@ class Waiting:
         self.key = key
         self.body_sha = body_sha
         self.claim_offsets = claim_offsets
+        self.trace: Trace | None = None
         self.answer: Answer | None = None
         self.outcome = ""
         self.since_s = perf_counter()

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from onhand.orders.engine import Asked
     from onhand.orders.purchases import Purchases
     from onhand.settings import Settings
+    from onhand.tracing import Tracing
 
 log = get_logger(__name__)
 
@@ -74,6 +75,8 @@ class OrderWriter:
         the next one starts from the ledger.
     purchases
         Finds what was sold at tills, for returns by receipt; none by default.
+    tracing
+        Traces what tills claim; commands bring their own traces.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class OrderWriter:
         clock: Callable[[], int] = now_us,
         on_broken: Callable[[], None] | None = None,
         purchases: Purchases | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -97,6 +101,7 @@ class OrderWriter:
         self._clock = clock
         self._on_broken = on_broken or _end_process
         self._purchases = purchases or NoPurchases()
+        self._tracing = tracing
         self._metrics = WriterMetrics(page)
         self._intake = Intake(_STARTING)
         self._futures = FutureFront()
@@ -228,7 +233,9 @@ class OrderWriter:
             position = opened.store.statistics().position
             one_by_one = self._settings.kafka is not None
             outbox = Outbox(opened.store, self._event_log, position, one_by_one=one_by_one)
-            feed = ClaimsFeed(self.enter, opened.store, self._event_log, self._metrics)
+            feed = ClaimsFeed(
+                self.enter, opened.store, self._event_log, self._metrics, tracing=self._tracing
+            )
             turns = Turns(
                 self._settings,
                 opened,

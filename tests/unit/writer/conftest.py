@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from onhand.ledger import OrderStore
 from tests.writers import Deployment
 
 
@@ -35,3 +36,39 @@ def deploy(tmp_path, database):
 def shop(deploy):
     """Give a deployment whose order writer decides."""
     return deploy().open()
+
+
+class Faulty:
+    """An order store whose next commit or settlement does as the test says."""
+
+    def __init__(self, store):
+        self._store = store
+        self.commits = []
+        self.settlements = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def commit(self, commit):
+        if not commit.is_empty and self.commits:
+            return self.commits.pop(0)(self._store, commit)
+        return self._store.commit(commit)
+
+    def settle(self):
+        if self.settlements:
+            return self.settlements.pop(0)(self._store)
+        return self._store.settle()
+
+
+@pytest.fixture
+def faulty(deploy, monkeypatch):
+    """Give a deployment that decides, and its store, which a test may disturb."""
+    made = []
+
+    def make(ledger):
+        made.append(Faulty(OrderStore(ledger)))
+        return made[-1]
+
+    monkeypatch.setattr("onhand.writer.recovery.OrderStore", make)
+    shop = deploy().open()
+    return shop, made[-1]

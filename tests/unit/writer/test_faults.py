@@ -10,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from onhand.errors import AlreadyRunning, CommitFailed, CommitUnknown, LedgerUnavailable
-from onhand.ledger import OrderStore
 from onhand.log.base import NewRecord
 from onhand.log.topics import CLAIMS
 from onhand.writer.intake import Intake
@@ -94,42 +93,6 @@ def test_a_dead_database_is_said_at_once_and_got_over(proxied):
     wait_until(lambda: not shop.ask("place_hold", hold_of(), key=b"l" * 16).refused)
     assert shop.hold(key=KEY) == first
     assert shop.reserved() == 2
-
-
-class Faulty:
-    """An order store whose next commit or settlement does as the test says."""
-
-    def __init__(self, store):
-        self._store = store
-        self.commits = []
-        self.settlements = []
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    def commit(self, commit):
-        if not commit.is_empty and self.commits:
-            return self.commits.pop(0)(self._store, commit)
-        return self._store.commit(commit)
-
-    def settle(self):
-        if self.settlements:
-            return self.settlements.pop(0)(self._store)
-        return self._store.settle()
-
-
-@pytest.fixture
-def faulty(deploy, monkeypatch):
-    """Give a deployment that decides, and its store, which a test may disturb."""
-    made = []
-
-    def make(ledger):
-        made.append(Faulty(OrderStore(ledger)))
-        return made[-1]
-
-    monkeypatch.setattr("onhand.writer.recovery.OrderStore", make)
-    shop = deploy().open()
-    return shop, made[-1]
 
 
 def unknown_but_written(store, commit):

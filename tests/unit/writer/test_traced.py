@@ -1,0 +1,88 @@
+"""What traces tell of commands whose commit does not go as it should."""
+
+import contextlib
+from concurrent.futures import Future
+
+import pytest
+
+from onhand.errors import CommitFailed, CommitUnknown
+from onhand.tracing import Tracing
+from onhand.writer.waiting import FutureFront, Waiting
+from tests.collectors import Caller, Collector, carried
+from tests.writers import ANSWER_S_MAX, code, hold_of
+
+KEY = b"k" * 16
+
+
+class Shop:
+    """A deployment whose commands are traced, each by a caller of its own."""
+
+    def __init__(self, deployment, store, collector):
+        self.deployment = deployment
+        self.store = store
+        self.collector = collector
+        self.tracing = Tracing(collector.url, 0.0, {}, deployment.page)
+
+    def place_hold(self, key=None):
+        """Answer the caller, and the answer."""
+        caller, future = Caller(), Future()
+        asked = self.deployment.asked("place_hold", hold_of())
+        waiting = Waiting(asked, FutureFront(), future, key)
+        waiting.trace = self.tracing.sampled(carried(caller))
+        self.deployment.writer.enter([waiting])
+        return caller, future.result(ANSWER_S_MAX)
+
+    def told(self, caller, *names):
+        return self.collector.wait_spans(caller.trace, *names)
+
+
+@pytest.fixture
+def shop(faulty):
+    with contextlib.closing(Collector()) as collector:
+        shop = Shop(*faulty, collector)
+        with contextlib.closing(shop.tracing):
+            yield shop
+
+
+def test_a_commit_that_failed_is_told_as_failed(shop):
+    """The decision was made, and its trace says why nothing came of it."""
+
+    def fail(_store, _commit):
+        raise CommitFailed("the disk is full", "Free some")
+
+    shop.store.commits.append(fail)
+    caller, answer = shop.place_hold()
+    assert code(answer) == "ledger_unavailable"
+    decided, committed = shop.told(caller, "orders.decide", "orders.commit")
+    assert not decided.is_failed
+    assert committed.is_failed
+    assert "onhand.commit_number" not in committed.attributes
+    assert decided.parent == committed.parent == caller.id
+
+
+def test_a_commit_of_unknown_outcome_takes_until_it_is_settled(shop):
+    """One that turns out to be made is told once, as made."""
+
+    def lose_answer(store, commit):
+        store.commit(commit)
+        raise CommitUnknown("the answer was lost", "Settle it")
+
+    shop.store.commits.append(lose_answer)
+    shop.store.settlements.append(lambda _store: True)
+    caller, answer = shop.place_hold()
+    assert not answer.refused
+    (committed,) = shop.told(caller, "orders.commit")
+    assert not committed.is_failed
+    assert committed.attributes["onhand.commit_number"] >= 1
+
+
+def test_a_repeated_command_commits_nothing(shop):
+    """Its trace has the answer it was given before, and no commit."""
+    shop.place_hold(KEY)
+    caller, answer = shop.place_hold(KEY)
+    assert not answer.refused
+    (decided,) = shop.told(caller, "orders.decide")
+    assert decided.attributes["onhand.outcome"] == "repeated"
+    assert decided.attributes["onhand.id"]
+    shop.tracing.close()
+    assert [span.name for span in shop.collector.spans(caller.trace)] == ["orders.decide"]
