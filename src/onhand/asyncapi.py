@@ -85,7 +85,8 @@ _DESCRIPTIONS: Final = {
         EVENT_TOPICS,
         "Stock events. Any type is accepted on any of the stock topics, in any order; the same "
         "(source, id) twice has the effect of once. The key is anything stable: a SKU, a store, a "
-        "basket.",
+        "basket. A sampled W3C traceparent, in a header `traceparent` or as the extension of "
+        "CloudEvents, is followed where traces are on.",
     ),
     LEDGER: "Movements that the order ledger decided, in a sequence without gaps. onhand's own.",
     CLAIMS: "Sales and returns that name an allocation, an order or a return: the ledger decides "

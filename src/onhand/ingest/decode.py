@@ -82,8 +82,10 @@ def decode_batch(
     )
     rejects: list[Reject] = []
     claims: list[int] = []
+    slow: list[int] = []
     unknown_fields = 0
     while (index := decoder.run()) >= 0:
+        slow.append(index)
         headers = raw.headers[index] if raw.headers else None
         try:
             event = judge_record(
@@ -108,6 +110,7 @@ def decode_batch(
     batch.counts_since_us = window.counts_since_us
     batch.rejects = rejects
     batch.claims = claims
+    batch.slow = slow
     batch.unknown_fields = unknown_fields + native_unknown_fields
     return batch
 

@@ -15,6 +15,7 @@ from onhand.ingest.ahead import ReadAhead
 from onhand.ingest.dead_letters import dead_letter
 from onhand.ingest.decode import Window, decode_batch
 from onhand.ingest.sink import shard_key
+from onhand.ingest.traced import traced_poll
 from onhand.log.base import NewRecord, record_bytes
 from onhand.log.topics import CLAIMS, DEAD_LETTERS, EVENT_TOPICS, LEDGER
 from onhand.logging import get_logger
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from onhand.log.base import EventLog, LogReader, RawBatch, TopicPartition
     from onhand.model.batch import Batch
     from onhand.settings import Settings
+    from onhand.tracing import Tracing
 
 log = get_logger(__name__)
 
@@ -79,6 +81,8 @@ class Engine:
         self.cluster_id = cluster_id
         self.shards = list(shards)
         self.clock = clock
+        self.tracing: Tracing | None = None
+        """What traces events; set before the flow begins."""
         self.stopping = threading.Event()
         self.lane_count = lane_count(settings, partitions)
         self.poll_record_count_max = settings.poll_record_count_max
@@ -180,8 +184,22 @@ class Engine:
         self._metrics.count_judged(batch)
         if batch.rejects or batch.claims:
             self._divert(poll.raw, batch)
+        if self.tracing is not None:
+            self._trace(self.tracing, poll.raw, batch)
         item = (poll.lane, batch)
         return [(shard_key(number), item) for number in range(len(self.shards))]
+
+    def _trace(self, tracing: Tracing, raw: RawBatch, batch: Batch) -> None:
+        """Tell of the events that are traced, now or when every shard has applied them.
+
+        What is read again after a restart was told of before, so nothing is told until readers see
+        this generation of the tables.
+        """
+        if all(shard.is_published for shard in self.shards):
+            traced = traced_poll(tracing, raw, batch, self.partitions, len(self.shards))
+            if traced is not None:
+                traced.tell_diverted(self.clock())
+                batch.on_applied = traced.applied
 
     def _divert(self, raw: RawBatch, batch: Batch) -> None:
         """Write dead letters and claims; return only when they are durable."""

@@ -23,6 +23,7 @@ from onhand.table.directory import TableDirectory
 from onhand.table.disk import DISK
 from onhand.table.reader import TableReader
 from onhand.table.supply import Supply
+from onhand.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -86,6 +87,10 @@ def open_engine(settings: Settings, *, clock: Callable[[], int] = now_us) -> Ite
         opening = Opening(settings, event_log, directory, IngestMetrics(page), clock)
         engine = opening.engine()
         stack.callback(engine.close)
+        tracing = open_tracing(settings, role="ingest", cluster_id=identity.id, page=page)
+        if tracing is not None:
+            stack.callback(tracing.close)
+            engine.tracing = tracing
         yield engine
         # Only a clean end frees the tables: after a failure readers go on with what there is,
         # and see its age.

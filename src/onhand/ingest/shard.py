@@ -160,6 +160,8 @@ class Shard:
             as_of_us=min(self._lane_progress_us),
             lag_events=sum(self._lane_lag_events),
         )
+        if batch.on_applied is not None:
+            batch.on_applied(now_us)
         if not self.is_published:
             self._publish_when_caught_up()
         if applied.events or applied.duplicates:

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from onhand.model.codes import RejectCode
@@ -105,6 +107,8 @@ class Batch:
     ``next_offsets`` maps a partition's index to the offset after this poll, all records counted;
     ``progress_us``, ``lag_events`` and ``polled_us`` are the reader's and set by the flow;
     ``ids_since_us`` and ``counts_since_us`` are the horizons that the batch was judged with.
+    ``slow`` lists the records that the native way declined, by their index; ``on_applied``, if
+    there is one, is to be called by every shard that has applied the batch, with the time.
     """
 
     __slots__ = (
@@ -116,9 +120,11 @@ class Batch:
         "lag_events",
         "lines",
         "next_offsets",
+        "on_applied",
         "polled_us",
         "progress_us",
         "rejects",
+        "slow",
         "unknown_fields",
     )
 
@@ -139,4 +145,6 @@ class Batch:
         self.counts_since_us = 0
         self.rejects: list[Reject] = []
         self.claims: list[int] = []
+        self.slow: list[int] = []
         self.unknown_fields = 0
+        self.on_applied: Callable[[int], None] | None = None
