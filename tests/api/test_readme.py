@@ -1,5 +1,6 @@
 """README.md is true: every command block in it is run, in order, as a stranger would."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.collectors import Collector
 from tests.deployments import Deployment, environment, wait_until
 from tests.ports import free_port
 
@@ -82,8 +84,16 @@ class Stranger:
 
 
 @pytest.fixture
-def stranger(tmp_path, broker):
-    ports = {"8000": free_port(), "8001": free_port(), "9092": broker.address.rsplit(":", 1)[1]}
+def collector():
+    with contextlib.closing(Collector()) as collector:
+        yield collector
+
+
+@pytest.fixture
+def stranger(tmp_path, broker, collector):
+    ports = {written: free_port() for written in ("8000", "8001", "8002")}
+    places = {"9092": broker.address, "4318": collector.place}
+    ports |= {written: place.rsplit(":", 1)[1] for written, place in places.items()}
     someone = Stranger(tmp_path, ports)
     yield someone
     someone.close()
@@ -99,7 +109,7 @@ def blocks(document):
 
 
 @pytest.mark.kafka
-def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
+def test_every_command_of_readme_and_operating_does_what_it_says(stranger, collector):
     """All blocks run in order; what the text claims of their answers holds."""
     said = []
     for block in blocks("README.md"):
@@ -109,6 +119,7 @@ def test_every_command_of_readme_and_operating_does_what_it_says(stranger):
         said.append(stranger.type(block))
     for block in blocks("docs/operating.md"):
         stranger.type(block)
+    collector.wait_spans("0af7651916cd43dd8448eb211c80319c", "POST /v1/events", "stock.visible")
     printed = "\n".join(said)
     assert '"accepted":1,"rejected":[]' in said[1]
     assert '"available":12' in said[1]
