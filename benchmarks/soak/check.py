@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 REST_S_MAX = 180.0
 QUERY_SKUS = 40
 LISTED_MAX = 10
+LOOKS = 10
+"""A second apart, before what differs is said to differ."""
+
 RESERVING = ("allocated", "picked", "packed", "ready")
 LEFT = ("shipped", "collected", "returned")
 IDLE = ("onhand_outbox_pending", "onhand_handovers_in_flight", "onhand_ingest_lag_events")
@@ -63,7 +66,7 @@ def check_shelves(deployment: Deployment, account: Account, reserved: Counter[Ce
     What tills told last is decided within moments, so a cell that differs is looked at again.
     """
     differing = account.cells()
-    for _ in range(10):
+    for _ in range(LOOKS):
         found = dict(_numbers(deployment, differing))
         differing = [
             cell for cell in differing if found[cell] != (*account.at(cell), reserved[cell])
@@ -83,6 +86,8 @@ def check_orders(
 ) -> tuple[list[str], Counter[Cell]]:
     """Find every acknowledged order, and at least the units that are known to have left it.
 
+    What tills told last is decided within moments, so orders that are not right are looked at again.
+
     Parameters
     ----------
     unanswered_count
@@ -92,6 +97,17 @@ def check_orders(
     -------
     What is wrong, and what the orders keep reserved.
     """
+    for _ in range(LOOKS):
+        wrong, reserved = _look_at_orders(deployment, left, unanswered_count)
+        if not wrong:
+            break
+        time.sleep(1)
+    return _listed(wrong), reserved
+
+
+def _look_at_orders(
+    deployment: Deployment, left: dict[str, int], unanswered_count: int
+) -> tuple[list[str], Counter[Cell]]:
     missing = dict(left)
     wrong: list[str] = []
     unnamed: list[str] = []
@@ -111,7 +127,7 @@ def check_orders(
             wrong.append(f"order {order['id']}: {gone} units left it, {known} were acknowledged")
     wrong += unnamed if len(unnamed) > unanswered_count else []
     wrong += [f"order {each} was acknowledged and is not there" for each in missing]
-    return _listed(wrong), reserved
+    return wrong, reserved
 
 
 def _orders(deployment: Deployment) -> Iterator[dict[str, Any]]:

@@ -58,6 +58,11 @@ def order(order_id, **quantities):
     return {"id": order_id, "lines": [{"sku": "apple", "allocations": [allocation]}]}
 
 
+@pytest.fixture(autouse=True)
+def looks_follow_at_once(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
 @pytest.fixture
 def account():
     moved = Account()
@@ -141,9 +146,8 @@ def test_a_lost_handover_is_found():
 
 
 @pytest.mark.parametrize("numbers", [{"on_hand": 4}, {"on_hand": 5, "reserved": 1}, {"held": 5}])
-def test_a_shelf_that_differs_is_found(account, numbers, monkeypatch):
+def test_a_shelf_that_differs_is_found(account, numbers):
     """A unit too few, one promised to nobody, or one in the wrong place is named with its cell."""
-    monkeypatch.setattr("time.sleep", lambda _: None)
     (found,) = check_shelves(Answers(items=[shelf(**numbers)]), account, Counter())
     assert found.startswith("apple at north:")
 
