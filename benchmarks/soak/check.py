@@ -86,7 +86,7 @@ def check_orders(
 ) -> tuple[list[str], Counter[Cell]]:
     """Find every acknowledged order, and at least the units that are known to have left it.
 
-    What tills told last is decided within moments, so orders that are not right are looked at again.
+    What tills told last is decided within moments, so what is not right is looked at again.
 
     Parameters
     ----------
