@@ -125,8 +125,7 @@ def test_the_order_writers_heartbeat_is_told(server, tmp_path):
     """Its silence is seconds while it decides, and there is no number where none takes orders."""
     name = "onhand_order_writer_heartbeat_seconds"
     wait_until(lambda: server.get("/readyz").status_code == 200)
-    # It is there from the end of the writer's first turn on.
-    assert wait_until(lambda: (told := families(server).get(name)) and told.samples[0].value < 5)
+    assert wait_until(lambda: families(server)[name].samples[0].value < 5)
     storefront = Server(tmp_path, command="storefront")
     storefront.kit.add("apple", "north", on_hand=5)
     storefront.publish()
@@ -233,7 +232,9 @@ def test_workers_end_with_their_parent(tmp_path):
         server.close()
 
 
-@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "first", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_worker_that_is_told_again_ends_with_its_last_answer(tmp_path, first):
     """As Ctrl-C does, or a parent that dies while it tells; what was asked before is answered."""
     server = Server(tmp_path)

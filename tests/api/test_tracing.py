@@ -251,6 +251,7 @@ def test_chance_decides_about_requests_that_nobody_traces(tmp_path, collector):
     assert {span.parent for span in requests} == {""}
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_records_of_kafka_are_traced_by_what_their_producer_set(tmp_path, broker, collector):
     """A traceparent comes in a header, or as CloudEvents' extension in either of its modes."""
@@ -297,6 +298,7 @@ def test_records_of_kafka_are_traced_by_what_their_producer_set(tmp_path, broker
     assert not collector.spans(unsampled.trace)
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_costs_one_warning(tmp_path):
     """Everything works, and everything ends in time; what was lost is said and counted."""
     with socket.socket() as taken:

@@ -130,6 +130,8 @@ class Recovery:
             with _uncollected():
                 _load(book, store, applied)
             _count_closed(book, store, setup, self._clock())
+            # Whoever sees the table sees that its writer lives.
+            demand.stamp(heartbeat_us=self._clock(), commit_number=position.commit_number)
             self._directory.publish_demand(demand.statistics().generation)
             reader.refresh()
         except BaseException:
