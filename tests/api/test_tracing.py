@@ -127,6 +127,7 @@ def test_a_hold_is_traced_from_its_request_to_its_commit(traced, collector):
 
 def test_a_refused_command_says_why_and_is_no_failure(traced, collector):
     """What is refused changes nothing and commits nothing, and its trace has the code."""
+    traced.publish(received())
     caller = Caller()
     assert traced.request("POST", "/v1/holds", hold(quantity=10**6), caller.headers)[0] == 409
     posted, decided = collector.wait_spans(caller.trace, "POST /v1/holds", "orders.decide")

@@ -22,6 +22,7 @@ from onhand.log.open import open_log
 from onhand.log.topics import EVENT_TOPICS
 from onhand.logging import get_logger
 from onhand.metrics import Page, metrics_directory
+from onhand.structs import make_structs_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,6 +194,7 @@ class _Pauses:
 
 def keep_purchases(settings: Settings, stopping: Event) -> None:
     """Run the feed of a deployment until told to stop."""
+    make_structs_ready()
     cluster_id = open_identity(settings.data).id
     with contextlib.ExitStack() as stack:
         page = Page(metrics_directory(settings.table_dir, cluster_id), "purchases")

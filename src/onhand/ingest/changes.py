@@ -28,6 +28,7 @@ from onhand.logging import get_logger
 from onhand.metrics import Page, metrics_directory
 from onhand.model.setup import ALL, Setup
 from onhand.model.times import show_time
+from onhand.structs import make_structs_ready
 from onhand.table.directory import CHANGES_NAME, TableDirectory
 from onhand.table.reader import Cursor, TableReader, band_of
 
@@ -319,6 +320,7 @@ class ChangePublisher:
 
 def publish_changes(settings: Settings, stopping: threading.Event) -> None:
     """Tell of changes until told to stop."""
+    make_structs_ready()
     cluster_id = open_identity(settings.data).id
     directory = TableDirectory(settings.table_dir, cluster_id)
     ledger = open_ledger(settings, cluster_id=cluster_id)

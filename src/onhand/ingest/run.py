@@ -18,6 +18,7 @@ from onhand.errors import LogUnavailable, PartitionsAdded
 from onhand.ingest.opening import open_engine
 from onhand.log.base import partition_name
 from onhand.logging import get_logger
+from onhand.structs import make_structs_ready
 from onhand.supervise import command, environment_of, spawn
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def run_ingest(settings: Settings) -> None:
     OnhandError
         Ingest cannot start, or cannot go on; nothing that was acknowledged is lost.
     """
+    make_structs_ready()
     stopping = threading.Event()
     stop_on_signal(stopping.set)
     # A poll makes objects by the thousand and drops them at once: collecting among them is waste.

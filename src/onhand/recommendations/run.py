@@ -9,6 +9,7 @@ from bytewax._bytewax import cluster_main
 
 from onhand.dataflows.recommendations import get_flow
 from onhand.recommendations.engine import open_engine, watch_partitions
+from onhand.structs import make_structs_ready
 
 if TYPE_CHECKING:
     from onhand.recommendations.engine import Engine
@@ -25,6 +26,7 @@ def learn_recommendations(settings: Settings, stopping: threading.Event) -> None
     OnhandError
         It cannot start, or the log has dropped what was to be read next; a new start goes on.
     """
+    make_structs_ready()
     with open_engine(settings) as engine:
         for target in (_stop_with, _watch):
             threading.Thread(target=target, args=(engine, stopping), daemon=True).start()

@@ -23,6 +23,7 @@ from onhand.errors import OnhandError
 from onhand.identity import open_identity
 from onhand.ledger import open_ledger
 from onhand.logging import configure_logging, get_logger
+from onhand.structs import make_structs_ready
 
 if TYPE_CHECKING:
     from onhand.settings import Settings
@@ -109,6 +110,7 @@ def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
     from onhand.web.services import Services  # noqa: PLC0415
     from onhand.web.traced import TracedFront  # noqa: PLC0415
 
+    make_structs_ready()
     try:
         services = Services(settings, reads_only=reads_only)
     except OnhandError as error:
