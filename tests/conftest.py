@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from onhand.structs import make_structs_ready
 from tests.brokers import KAFKA, broker, kafka_log, own_broker
 from tests.logs import embedded_log, event_log
 from tests.postgres import module_postgres_url, postgres_server, postgres_url
@@ -26,6 +27,11 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 # A gate must give the same verdict on the same commit, so there Hypothesis draws from a fixed seed.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_finish():
+    """Do as every process of onhand does before it has threads: tests run such parts in this one."""
+    make_structs_ready()
 
 
 def pytest_collection_modifyitems(items):
