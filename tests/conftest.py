@@ -30,7 +30,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_collection_finish():
-    """Do as every process of onhand does before it has threads: tests run such parts in this one."""
+    """Do as every process of onhand does before it has threads: tests run parts with some."""
     make_structs_ready()
 
 
