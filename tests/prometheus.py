@@ -5,17 +5,15 @@ Both come from the installed package. Without them a run skips, and a gate (``CI
 
 import contextlib
 import functools
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
 import yaml
 
 from tests.deployments import wait_until
+from tests.needs import need_program
 from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "prometheus"
@@ -32,10 +30,7 @@ SUFFIXES = ("_bucket", "_count", "_sum")
 
 def program(name):
     """Find a program of Prometheus."""
-    found = shutil.which(name)
-    if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {name}: {ADVICE}")
-    return found
+    return need_program(name, ADVICE)
 
 
 def promtool(*arguments):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
-import subprocess
 import threading
 import time
 
@@ -31,6 +30,7 @@ from onhand.table.demand import Demand
 from onhand.table.directory import TableDirectory
 from tests.dataflows.draining import a_log, drain, publish, records_of, sale
 from tests.dataflows.ingest_process import running, wait_caught_up
+from tests.needs import small_disk
 
 SHARD = "checkpoints/shard-000"
 
@@ -162,16 +162,11 @@ def test_a_table_too_small_stops_and_says_which_setting(settings):
 
 def test_a_full_mount_is_an_error_and_not_a_crash(settings, tmp_path):
     """A shared-memory mount too small for the table: a message that names --table-dir."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], check=True)
-    try:
+    with small_disk(tmp_path / "small", "4m") as mount:
         small = msgspec.structs.replace(settings, table_dir=mount)
         full = pytest.raises((TableUnavailable, TableFull), match="--table-dir")
         with full, open_engine(small):
             pass
-    finally:
-        subprocess.run(["umount", "--lazy", mount], check=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, Writer
 from onhand.ledger import OrderReads, OrderStore, link, open_ledger, schema
 from onhand.ledger.rows import Commit, HoldRow
 from onhand.settings import Settings
+from tests.needs import need_program, small_disk
 from tests.order_rows import batch, hold
 from tests.proxies import Proxy
 
@@ -29,9 +29,7 @@ PROJECT = HERE.parents[2]
 @pytest.fixture(scope="session")
 def disk_fault(tmp_path_factory):
     """Build the library that disturbs syncs."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
+    compiler = need_program("cc", "onhand is built with it")
     library = tmp_path_factory.mktemp("fault") / "disk_fault.so"
     command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library]
     subprocess.run([*command, HERE / "disk_fault.c", "-ldl"], check=True)
@@ -304,18 +302,10 @@ def test_row_that_breaks_the_schema_fails_its_commit(settings):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 4 MiB, where this user may."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a small disk")
-    command = [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a disk")
-    yield disk
-    subprocess.run([shutil.which("umount"), "-l", disk], check=True)
+def disk(tmp_path):
+    """Mount a file system of 4 MiB."""
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        yield disk
 
 
 def commit_until_full(store):
@@ -328,11 +318,11 @@ def commit_until_full(store):
     return number
 
 
-def test_full_disk_fails_commits_until_there_is_room(small_disk):
+def test_full_disk_fails_commits_until_there_is_room(disk):
     """On a full disk commits fail whole with advice; with room they go on by themselves."""
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     filler.write_bytes(b"x" * (2 << 20))
-    with contextlib.closing(open_ledger(Settings(data=small_disk))) as ledger:
+    with contextlib.closing(open_ledger(Settings(data=disk))) as ledger:
         store = OrderStore(ledger)
         store.take_over("writer", 1)
         number = commit_until_full(store)

@@ -1,8 +1,6 @@
 """The embedded log alone: its file, its processes, its clock and its retention."""
 
 import contextlib
-import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from onhand.log.base import NewRecord, now_us
 from onhand.log.embedded import EmbeddedLog
 from onhand.log.embedded_file import WriteTurn, connect
 from onhand.log.embedded_read import BATCH_BYTES_MAX
+from tests.needs import small_disk
 
 SALES = "stock.sales"
 SALES_0 = (SALES, 0)
@@ -100,18 +99,10 @@ def test_file_size_limit_is_told_and_passes(embedded_log, tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 2 MiB, where this user may."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a small disk")
-    command = [mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a disk")
-    yield disk
-    subprocess.run([shutil.which("umount"), "-l", disk], check=True)
+def disk(tmp_path):
+    """Mount a file system of 2 MiB."""
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        yield disk
 
 
 def append_until_full(log):
@@ -124,11 +115,11 @@ def append_until_full(log):
     return count
 
 
-def test_full_disk_is_told_and_passes(small_disk):
+def test_full_disk_is_told_and_passes(disk):
     """On a full disk appends fail with advice, reads go on, and freeing space is enough."""
-    filler = small_disk / "filler"
+    filler = disk / "filler"
     filler.write_bytes(b"x" * (1 << 20))
-    log = EmbeddedLog(small_disk / "log.sqlite3")
+    log = EmbeddedLog(disk / "log.sqlite3")
     log.ensure_topics(1)
     kept = append_until_full(log)
     assert values(log) == [b"%d" % number for number in range(kept)]
@@ -141,11 +132,11 @@ def test_full_disk_is_told_and_passes(small_disk):
     log.close()
 
 
-def test_disk_too_full_to_begin_is_told(small_disk):
+def test_disk_too_full_to_begin_is_told(disk):
     """A log that cannot even be made says that there is no room."""
-    (small_disk / "filler").write_bytes(b"x" * ((2 << 20) - 8192))
+    (disk / "filler").write_bytes(b"x" * ((2 << 20) - 8192))
     with pytest.raises(LogUnavailable, match=r"[Ff]ree space"):
-        EmbeddedLog(small_disk / "log.sqlite3").ensure_topics(1)
+        EmbeddedLog(disk / "log.sqlite3").ensure_topics(1)
 
 
 @pytest.mark.usefixtures("embedded_log")

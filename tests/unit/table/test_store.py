@@ -9,6 +9,7 @@ import pytest
 from onhand._native.reader import Table
 from onhand._native.storekit import StoreError, StoreKit
 from onhand.errors import TableUnavailable
+from tests.needs import lack
 from tests.tables import tables
 
 __all__ = ["tables"]
@@ -144,7 +145,7 @@ def test_a_file_system_without_room_is_an_error_and_not_a_signal(tmp_path):
     shell = ["sh", "-c", mount, "sh", tmp_path, sys.executable, FILL]
     unshare = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this host lets nobody mount a small file system")
+        lack("this host lets nobody mount a small file system")
     run = subprocess.run([*unshare, *shell], check=True, capture_output=True, text=True)
     assert run.stdout.split() == [str(NO_SPACE), "True"]
 

@@ -1,8 +1,6 @@
 """The writer of a supply table: what it refuses, what it remembers, what it forgets."""
 
-import os
 import resource
-import subprocess
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 from onhand.errors import LedgerSequenceGap, TableFull, TableUnavailable
 from onhand.model.batch import EVENT, LINE, Batch
 from onhand.table.supply import Supply
+from tests.needs import small_disk
 from tests.supplies import LEDGER, OPTIONS, START_US, MemoryLog, Shards, time_at
 
 
@@ -68,14 +67,9 @@ def passed(batch):
 
 @pytest.fixture
 def tiny_file_system(tmp_path):
-    """Return the root of a file system of 24 MiB, where this may be had."""
-    root = tmp_path / "tiny"
-    root.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "onhand-test", str(root)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield root
-    subprocess.run(["umount", str(root)], check=True)
+    """Return the root of a file system of 24 MiB."""
+    with small_disk(tmp_path / "tiny", "24m") as root:
+        yield root
 
 
 @contextmanager
