@@ -280,6 +280,20 @@ def test_a_worker_that_is_only_starting_ends_with_its_parent(tmp_path):
             os.kill(worker, signal.SIGKILL)
 
 
+def test_a_server_ends_however_often_it_is_told(tmp_path):
+    """One signal within another, as of a terminal and of a supervisor at once, holds nothing up."""
+    for number in range(3):
+        server = Server(tmp_path / str(number))
+        server.publish()
+        server.start()
+        try:
+            for each in [signal.SIGINT, signal.SIGTERM] * 30:
+                os.kill(server.process.pid, each)
+            assert server.process.wait(20) == 0
+        finally:
+            server.close()
+
+
 def test_a_server_stops_at_once_with_idle_connections(tmp_path):
     """SIGTERM does not wait for clients that keep their connection."""
     server = Server(tmp_path)

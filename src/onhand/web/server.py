@@ -10,7 +10,9 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +69,7 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
     SystemExit
         When a worker cannot start, or keeps dying; it has said why.
     """
-    server = Granian(
+    server = _Server(
         "onhand",
         address=settings.host.strip("[]"),
         port=settings.port,
@@ -90,6 +92,32 @@ def serve(settings: Settings, *, reads_only: bool, workers: int) -> None:
     log.info("serving", host=settings.host, port=settings.port, workers=workers)
     loader: Any = partial(load_front, settings, reads_only=reads_only, parent=os.getpid())
     server.serve(target_loader=loader, wrap_loader=False)
+
+
+class _Server(Granian):  # type: ignore[misc, valid-type] # chosen by the interpreter's lock
+    """The server's main process, which any number of signals ends.
+
+    The library's own handler sets an event that the main thread waits on: one signal within another
+    finds its lock taken, and nothing but kill -9 ends it then. So a thread is told instead.
+    """
+
+    def startup(self, spawn_target: Any, target_loader: Any) -> None:
+        """Start the workers, and after them the thread: a fork copies no threads."""
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        super().startup(spawn_target, target_loader)
+        threading.Thread(
+            target=self._end_on_signal, args=(reader, writer), name="signals", daemon=True
+        ).start()
+
+    def signal_handler_interrupt(self, *_: object) -> None:
+        """Do nothing: the wakeup descriptor tells."""
+
+    def _end_on_signal(self, reader: socket.socket, _held: socket.socket) -> None:
+        while True:
+            if reader.recv(1)[0] in (signal.SIGTERM, signal.SIGINT):
+                super().signal_handler_interrupt()
 
 
 def _check(settings: Settings) -> None:
@@ -125,6 +153,7 @@ def load_front(settings: Settings, *, reads_only: bool, parent: int) -> Front:
 def _end_with(parent: int) -> None:
     """Have the kernel end this worker when its parent is killed."""
     # The parent's handlers came along with the fork, and only note the signal for the parent.
+    signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     # A terminal's Ctrl-C comes to the whole group. The parent tells its workers by the other one,
