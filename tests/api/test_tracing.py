@@ -68,8 +68,9 @@ def test_an_event_is_traced_from_its_request_until_it_is_visible(traced, collect
     sent = received(None, sku=None, lines=lines)
     before_ns = time.time_ns()
     assert traced.publish(sent, headers=caller.headers)[0] == 202
-    after_ns = time.time_ns()
     posted, visible = collector.wait_spans(caller.trace, "POST /v1/events", "stock.visible")
+    # The span of a request ends a moment after its answer has left.
+    after_ns = time.time_ns()
     assert posted.parent == caller.id
     assert visible.parent == posted.id
     # Appends are timed in microseconds. Readers may see an event just before ingest says so.

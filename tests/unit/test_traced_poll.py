@@ -1,6 +1,8 @@
 """Which events of a poll are traced, as what they are told, and when."""
 
 import contextlib
+import gc
+import weakref
 
 import pytest
 
@@ -67,6 +69,21 @@ def test_a_poll_tells_of_what_is_traced_in_it(trace, collector):
     (count,) = collector.wait_spans(callers[5].trace, "stock.visible")
     assert count.attributes["onhand.event_type"] == "count"
     assert not collector.spans(callers[0].trace)
+
+
+def test_a_poll_that_is_applied_is_freed_at_once(trace):
+    """Nothing waits for a collection of garbage, which ingest lets come rarely."""
+    raw = poll([encode(event())], headers=[carried(Caller())])
+    batch = decode_batch(raw, WINDOW)
+    batch.on_applied = traced_poll(trace, raw, batch, TOPICS, 1).applied
+    batch.on_applied(APPEND_US)
+    held = weakref.ref(batch.on_applied.__self__)
+    gc.disable()
+    try:
+        del raw, batch
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 def test_a_poll_of_which_nothing_is_traced_is_left_alone(trace):

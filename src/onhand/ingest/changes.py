@@ -253,7 +253,7 @@ class ChangePublisher:
             return _Before(self._available_by_cell(), self._groups_of)
         try:
             told_by = msgspec.json.decode(self._told_by_path.read_bytes(), type=_ToldBy)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return _Before(None, {})
         if told_by.version == self._store.setup_version():
             return None

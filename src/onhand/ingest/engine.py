@@ -204,16 +204,17 @@ class Engine:
     def _divert(self, raw: RawBatch, batch: Batch) -> None:
         """Write dead letters and claims; return only when they are durable."""
         claim_bytes_max = self._log.record_bytes_max(CLAIMS)
-        claims = [(index, _claim(raw, index)) for index in batch.claims]
+        claims = {index: _claim(raw, index) for index in batch.claims}
         # A key or headers of any size may come with an event that fits.
-        rejects = [
-            *batch.rejects,
-            *(_too_large(index) for index, each in claims if record_bytes(each) > claim_bytes_max),
-        ]
+        too_large = [at for at, each in claims.items() if record_bytes(each) > claim_bytes_max]
+        for index in too_large:
+            del claims[index]
+        batch.claims = list(claims)
+        batch.rejects = [*batch.rejects, *map(_too_large, too_large)]
         bytes_max = self._log.record_bytes_max(DEAD_LETTERS)
         records = [
-            *(dead_letter(raw.record(each.record), each, bytes_max) for each in rejects),
-            *(each for _, each in claims if record_bytes(each) <= claim_bytes_max),
+            *(dead_letter(raw.record(each.record), each, bytes_max) for each in batch.rejects),
+            *claims.values(),
         ]
         while True:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from onhand.ingest.metrics import TYPE_NAMES
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 TRACED_COUNT_MAX: Final = 32
 """Events of one poll that are traced, the first of them: a publisher that samples all of its events
 must not hold up those of others."""
-
-NOTHING: Final = b""
 
 
 def traced_poll(
@@ -42,7 +41,7 @@ def traced_poll(
     shard_count
         How many shards are to apply it.
     """
-    traced = list(_sampled(tracing, raw, batch))
+    traced = list(islice(_sampled(tracing, raw, batch), TRACED_COUNT_MAX))
     return TracedPoll(traced, raw, batch, partitions, shard_count) if traced else None
 
 
@@ -58,15 +57,22 @@ class TracedPoll:
         shard_count: int,
     ) -> None:
         self._raw = raw
-        self._batch = batch
+        # Not the batch: it holds on to this until it is applied, and polls are freed as they end.
+        self._events = batch.events
         self._partitions = partitions
         self._codes = {each.record: str(each.code) for each in batch.rejects}
-        self._claims = frozenset(batch.claims)
-        self._diverted = sorted(self._codes.keys() | self._claims)
         self._left = shard_count
         self._lock = threading.Lock()
-        self._to_divert = [each for each in traced if self._row(each[0]) is None]
-        self._to_apply = [each for each in traced if self._row(each[0]) is not None]
+        self._to_divert: list[tuple[int, Trace]] = []
+        self._to_apply: list[tuple[int, int, Trace]] = []
+        # What was diverted has no row among the events.
+        diverted = sorted({*self._codes, *batch.claims})
+        for index, trace in traced:
+            before = bisect_left(diverted, index)
+            if diverted[before : before + 1] == [index]:
+                self._to_divert.append((index, trace))
+            else:
+                self._to_apply.append((index, index - before, trace))
 
     def tell_diverted(self, now_us: int) -> None:
         """Tell of what is durable among dead letters or claims since ``now_us``, if anything is."""
@@ -83,20 +89,13 @@ class TracedPoll:
             self._left -= 1
             if self._left:
                 return
-        events = self._batch.events
-        for index, trace in self._to_apply:
-            event = events[self._row(index)]
+        for index, row, trace in self._to_apply:
+            event = self._events[row]
             more: Told = {
                 "onhand.event_type": TYPE_NAMES[int(event["type"])],
                 "onhand.lines": int(event["line_count"]),
             }
             self._tell("stock.visible", index, trace, now_us, more)
-
-    def _row(self, index: int) -> int | None:
-        """Return a record's place among the events; None when it was diverted."""
-        before = bisect_left(self._diverted, index)
-        is_diverted = before < len(self._diverted) and self._diverted[before] == index
-        return None if is_diverted else index - before
 
     def _tell(
         self,
@@ -120,16 +119,12 @@ class TracedPoll:
 
 
 def _sampled(tracing: Tracing, raw: RawBatch, batch: Batch) -> Iterator[tuple[int, Trace]]:
-    """Find the records that carry a sampled context, at most :data:`TRACED_COUNT_MAX`."""
+    """Find the records that carry a sampled context."""
     # Only what is no plain event may be an envelope that carries one within.
     indexes = batch.slow if raw.headers is None else range(len(raw))
     slow = frozenset(batch.slow)
-    found = 0
     for index in indexes:
         headers = raw.headers[index] if raw.headers is not None else None
-        trace = tracing.sampled(headers, raw.values[index] if index in slow else NOTHING)
+        trace = tracing.sampled(headers, raw.values[index] if index in slow else b"")
         if trace is not None:
             yield index, trace
-            found += 1
-            if found == TRACED_COUNT_MAX:
-                return

@@ -246,9 +246,9 @@ class TableDirectory:
         Processes that are ending, after whoever ran them was killed, may still come and go with
         files of theirs.
         """
-        tries_left = _REMOVE_TRIES
-        while self.path.exists():
-            tries_left -= 1
+        for tries_left in reversed(range(_REMOVE_TRIES)):
+            if not self.path.exists():
+                return
             try:
                 shutil.rmtree(self.path)
             except OSError as error:

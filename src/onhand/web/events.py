@@ -77,8 +77,6 @@ class Publisher:
         Says when events are visible.
     page
         Where it counts.
-    is_traced
-        Whether events carry what traces the request that they came with.
     """
 
     def __init__(
@@ -88,8 +86,6 @@ class Publisher:
         side: ReadSide,
         authenticator: Authenticator,
         page: Page,
-        *,
-        is_traced: bool = False,
     ) -> None:
         # What ingest will refuse by its append time is refused here by now, which is that time or
         # a moment before: the publisher hears of it at once instead of finding a dead letter.
@@ -100,7 +96,6 @@ class Publisher:
         self._accepted = page.counter("onhand_publish_events_total", "accepted")
         self._rejected = page.counter("onhand_publish_events_total", "rejected")
         self._seconds = page.histogram("onhand_publish_seconds")
-        self._is_traced = is_traced
 
     def authorize(self, authorization: str | None) -> None:
         """Let only publishers pass.
@@ -127,7 +122,7 @@ class Publisher:
         asked = parse_parameters(PublishParameters, query_string)
         submission = await self._judge(body, content_type or "application/json")
         # All share one object: the log then writes it out once.
-        headers = trace_headers() if self._is_traced else ()
+        headers = trace_headers()
         records = [_record(value, kind, headers) for value, kind in submission.accepted()]
         if records:
             positions = await asyncio.wrap_future(self._log.append_nowait(records))

@@ -117,14 +117,7 @@ class Services:
         preparation = timedelta(minutes=settings.pickup_ready_minutes)
         self.reads = Reads(self.side, self.authenticator, preparation)
         self.streams = Streams(self.side, self.page)
-        self.publisher = Publisher(
-            settings,
-            self.log,
-            self.side,
-            self.authenticator,
-            self.page,
-            is_traced=self.tracing is not None,
-        )
+        self.publisher = Publisher(settings, self.log, self.side, self.authenticator, self.page)
         order_reads = OrderReads(self.ledger)
         self.order_pages = OrderPages(order_reads, self.ledger, settings)
         self.return_pages = ReturnPages(order_reads, self.ledger)
@@ -172,8 +165,7 @@ class Services:
         self.streams.start()
         self.readiness.start()
         if self.writer is not None:
-            is_traced = self.tracing is not None
-            asking = Asking(asyncio.get_running_loop(), self.writer, is_traced=is_traced)
+            asking = Asking(asyncio.get_running_loop(), self.writer)
             limits = RateLimits(self.settings.rate_limit_per_s)
             self.commands = Commands(asking, self.authenticator, limits)
             self.customer_desk = self._customer_desk(asking, self.writer)

@@ -32,12 +32,9 @@ class Asking:
     it shares a commit; a batch of answers costs the loop one wake-up.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, writer: OrderWriter, *, is_traced: bool = False
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: OrderWriter) -> None:
         self._loop = loop
         self._writer = writer
-        self._is_traced = is_traced
         self._gathered: list[Waiting] = []
         self._seen_count = 0
         self._gather_count = 0
@@ -63,8 +60,7 @@ class Asking:
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
         waiting = Waiting(asked, self, future, key, body_sha)
-        if self._is_traced:
-            waiting.trace = current_trace()
+        waiting.trace = current_trace()
         self._gathered.append(waiting)
         return future
 

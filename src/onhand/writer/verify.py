@@ -210,7 +210,8 @@ def _landed(
     """List what the table showed at the last look and the ledger has come to since.
 
     A promise shows in the table while its commit is on its way; where one follows the other, one
-    always is.
+    always is. So a cell that is promised from meanwhile is not suspected, even if its table is
+    always a little ahead: that is found once it rests.
     """
     return {
         each for each in among if said.get(each, 0) <= shown.get(each, 0) <= ledgered.get(each, 0)
