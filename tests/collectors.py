@@ -1,10 +1,12 @@
 """A collector of traces for tests: it takes OTLP over HTTP and keeps every span it was sent."""
 
+import contextlib
 import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -81,6 +83,11 @@ class Collector:
     def spans(self, trace):
         return [span for span in list(self._spans) if span.trace == trace]
 
+    def spans_of(self, cluster_id):
+        """List what the processes of a deployment have told."""
+        spans = list(self._spans)
+        return [each for each in spans if each.process.get("onhand.cluster_id") == cluster_id]
+
     def wait_spans(self, trace, *names):
         """Wait until a trace has spans of these names; answer one of each, in that order."""
 
@@ -133,3 +140,10 @@ def _span(span, process):
 
 def _values(attributes):
     return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+
+
+@pytest.fixture
+def collector():
+    """Give a collector of the test's own."""
+    with contextlib.closing(Collector()) as collector:
+        yield collector

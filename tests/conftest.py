@@ -7,12 +7,14 @@ from hypothesis import HealthCheck, settings
 
 from onhand.structs import make_structs_ready
 from tests.brokers import KAFKA, broker, kafka_log, own_broker
+from tests.collectors import collector
 from tests.logs import embedded_log, event_log
 from tests.postgres import module_postgres_url, postgres_server, postgres_url
 
 # Fixtures, for every test below.
 __all__ = [
     "broker",
+    "collector",
     "embedded_log",
     "event_log",
     "kafka_log",

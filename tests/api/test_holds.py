@@ -158,7 +158,7 @@ def test_an_unknown_hold_is_no_hold(shop, hold_id):
 
 
 def test_units_are_free_within_a_second_after_a_hold_ends(shop):
-    """At the best of a few: what holds up a machine for once says nothing of onhand."""
+    """Never before it; and at the best of a few, for what holds up a machine says nothing."""
 
     def late_s():
         sku = shop.stock(10)
@@ -166,7 +166,12 @@ def test_units_are_free_within_a_second_after_a_hold_ends(shop):
         wait_until(lambda: shop.available(sku) == 10)
         return time.time() - datetime.fromisoformat(hold["expires_at"]).timestamp()
 
-    assert any(late_s() < 1 for _ in range(5))
+    late = []
+    while not late or (late[-1] >= 1 and len(late) < 5):
+        late.append(late_s())
+        # The end is told in whole milliseconds.
+        assert late[-1] > -0.001
+    assert late[-1] < 1
 
 
 def test_promising_stops_when_numbers_are_too_old(tmp_path):

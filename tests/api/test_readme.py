@@ -1,6 +1,5 @@
 """README.md is true: every command block in it is run, in order, as a stranger would."""
 
-import contextlib
 import http.client
 import os
 import re
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.collectors import Collector
 from tests.deployments import Deployment, environment, wait_until
 from tests.ports import free_port
 
@@ -81,12 +79,6 @@ class Stranger:
     def close(self):
         for server in self.terminals:
             server.close()
-
-
-@pytest.fixture
-def collector():
-    with contextlib.closing(Collector()) as collector:
-        yield collector
 
 
 @pytest.fixture

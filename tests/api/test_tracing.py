@@ -50,7 +50,7 @@ def traced(tmp_path_factory, collector):
 def own_spans(collector, running):
     """List the spans of one deployment."""
     cluster = read_identity(running.data).id
-    return [s for s in list(collector._spans) if s.process.get("onhand.cluster_id") == cluster]
+    return collector.spans_of(cluster)
 
 
 def received(quantity=10, **fields):
@@ -160,7 +160,7 @@ def test_reads_have_a_span_named_by_their_route(traced, collector, path, name, s
 
 
 def test_requests_at_once_keep_their_traces_apart(traced, collector):
-    """Commands that share a commit each have a span of it of their own."""
+    """Each has its own spans, whichever of them share a commit."""
     traced.publish(received(1_000, sku="shared"))
     callers = [Caller() for _ in range(12)]
     connections = []

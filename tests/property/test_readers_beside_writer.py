@@ -50,12 +50,14 @@ import sys, time
 from tests.property.test_readers_beside_writer import check_table
 from onhand._native.reader import Table
 table = Table(sys.argv[1])
-end = time.monotonic() + float(sys.argv[2])
-print("ready", flush=True)
 reads = 0
-while time.monotonic() < end or reads <= 100:
+while reads <= 100:
     reads += check_table(table)
-print(reads)
+# The writer lives until every reader has said so.
+print("ready", flush=True)
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    check_table(table)
 """
 
 
@@ -113,9 +115,8 @@ def watch_and_kill(tmp_path, seconds, kills):
         table = Table(path)
         assert check_table(table) == check_table(table)
         for reader in readers:
-            reads, _ = reader.communicate(timeout=60)
+            reader.communicate(timeout=60)
             assert reader.returncode == 0
-            assert int(reads) > 100
         path.unlink()
 
 

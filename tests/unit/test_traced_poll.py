@@ -10,16 +10,10 @@ from onhand.ingest.decode import decode_batch
 from onhand.ingest.traced import TRACED_COUNT_MAX, traced_poll
 from onhand.metrics import Page
 from onhand.tracing import Tracing
-from tests.collectors import Caller, Collector, carried
+from tests.collectors import Caller, carried
 from tests.stock_events import APPEND_US, WINDOW, encode, event, poll
 
 TOPICS = [("stock.sales", 0), ("stock.counts", 3)]
-
-
-@pytest.fixture
-def collector():
-    with contextlib.closing(Collector()) as collector:
-        yield collector
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What traces tell of commands whose commit does not go as it should."""
 
 import contextlib
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from onhand.errors import CommitFailed, CommitUnknown
 from onhand.tracing import Tracing
 from onhand.writer.waiting import FutureFront, Waiting
-from tests.collectors import Caller, Collector, carried
+from tests.collectors import Caller, carried
 from tests.writers import ANSWER_S_MAX, code, hold_of
 
 KEY = b"k" * 16
@@ -25,23 +26,34 @@ class Shop:
 
     def place_hold(self, key=None):
         """Answer the caller, and the answer."""
-        caller, future = Caller(), Future()
-        asked = self.deployment.asked("place_hold", hold_of())
-        waiting = Waiting(asked, FutureFront(), future, key)
-        waiting.trace = self.tracing.sampled(carried(caller))
+        caller, waiting = self._asked(key)
         self.deployment.writer.enter([waiting])
-        return caller, future.result(ANSWER_S_MAX)
+        return caller, waiting.ticket.result(ANSWER_S_MAX)
+
+    def place_holds(self, count):
+        """Place holds that are asked for at once; answer their callers."""
+        asked = [self._asked() for _ in range(count)]
+        self.deployment.writer.enter([waiting for _, waiting in asked])
+        for _, waiting in asked:
+            assert not waiting.ticket.result(ANSWER_S_MAX).refused
+        return [caller for caller, _ in asked]
+
+    def _asked(self, key=None):
+        caller = Caller()
+        asked = self.deployment.asked("place_hold", hold_of())
+        waiting = Waiting(asked, FutureFront(), Future(), key)
+        waiting.trace = self.tracing.sampled(carried(caller))
+        return caller, waiting
 
     def told(self, caller, *names):
         return self.collector.wait_spans(caller.trace, *names)
 
 
 @pytest.fixture
-def shop(faulty):
-    with contextlib.closing(Collector()) as collector:
-        shop = Shop(*faulty, collector)
-        with contextlib.closing(shop.tracing):
-            yield shop
+def shop(faulty, collector):
+    shop = Shop(*faulty, collector)
+    with contextlib.closing(shop.tracing):
+        yield shop
 
 
 def test_a_commit_that_failed_is_told_as_failed(shop):
@@ -68,12 +80,30 @@ def test_a_commit_of_unknown_outcome_takes_until_it_is_settled(shop):
         raise CommitUnknown("the answer was lost", "Settle it")
 
     shop.store.commits.append(lose_answer)
-    shop.store.settlements.append(lambda _store: True)
+
+    def settle(_store):
+        settled_ns.append(time.time_ns())
+        return True
+
+    settled_ns = []
+    shop.store.settlements.append(settle)
     caller, answer = shop.place_hold()
     assert not answer.refused
     (committed,) = shop.told(caller, "orders.commit")
     assert not committed.is_failed
     assert committed.attributes["onhand.commit_number"] >= 1
+    assert committed.ended_ns >= settled_ns[0]
+    shop.tracing.close()
+    names = [span.name for span in shop.collector.spans(caller.trace)]
+    assert sorted(names) == ["orders.commit", "orders.decide"]
+
+
+def test_commands_that_share_a_commit_are_each_told_of_it(shop):
+    """By one number, and how many they are."""
+    callers = shop.place_holds(3)
+    told = [shop.told(caller, "orders.commit")[0].attributes for caller in callers]
+    assert [each["onhand.commands"] for each in told] == [3] * 3
+    assert len({each["onhand.commit_number"] for each in told}) == 1
 
 
 def test_a_repeated_command_commits_nothing(shop):
