@@ -1,6 +1,7 @@
 """``onhand up``: a tree of real processes, from its start to every way it can end."""
 
 import contextlib
+import http.client
 import os
 import shutil
 import signal
@@ -67,6 +68,18 @@ def test_a_stop_signal_ends_all_and_frees_shared_memory(deploy, number):
     assert len(processes) == 2
     assert not any(map(is_alive, processes))
     assert not table.exists()
+
+
+def test_what_is_said_to_be_visible_is(deploy):
+    """One post, answered in time; a machine that is held up gets a few."""
+    running = deploy().wait_ready()
+    for number in range(5):
+        body = [receipt(number)]
+        status, answer = running.request("POST", "/v1/events?wait=visible", body)
+        if status == http.client.ACCEPTED:
+            break
+    assert (status, answer["accepted"]) == (http.client.ACCEPTED, 1)
+    assert running.on_hand("sku-1", "store-1") >= 1
 
 
 def test_a_killed_ingest_is_started_again_and_loses_nothing(deploy):

@@ -3,6 +3,14 @@
 import subprocess
 import sys
 
+import pytest
+
+from onhand.customers.feed import keep_purchases
+from onhand.ingest.changes import publish_changes
+from onhand.ingest.run import run_ingest
+from onhand.recommendations.run import learn_recommendations
+from onhand.web.server import load_front
+
 MEET = """
 import sys, threading
 from typing import Annotated
@@ -38,3 +46,11 @@ def test_threads_may_decode_a_type_for_the_first_time_at_once():
     """What was made ready is whole; what was not ends the process now and then."""
     ended = subprocess.run([sys.executable, "-c", MEET], check=False, timeout=120)
     assert ended.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "begin", [run_ingest, load_front, publish_changes, keep_purchases, learn_recommendations]
+)
+def test_every_process_with_threads_makes_its_types_ready(begin):
+    """A process that leaves it out ends by chance only, so its code is looked at."""
+    assert "make_structs_ready" in begin.__code__.co_names
