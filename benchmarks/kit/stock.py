@@ -45,7 +45,14 @@ def make_supply(path, sku_count, location_count, *, ids_max, history_max, capaci
             np.full(sku_count, location, np.uint32),
             np.full(sku_count, 100, np.int32),
         )
+    join_pages(supply)
     return supply
+
+
+def join_pages(supply):
+    """Let pages be joined into huge ones, 2 MiB a stamp, as ingest does between batches."""
+    for _ in range(supply.statistics().allocated_bytes // (2 << 20) + 1):
+        supply.stamp(heartbeat_us=START_US, as_of_us=START_US, lag_events=0)
 
 
 def make_columns(rng, sku_count, location_count, count):

@@ -11,6 +11,7 @@ from onhand.simulation.run import simulate, simulate_many
 STEPS = 300
 SAME_STEPS = 400
 LONG_SEED_COUNT = int(os.environ.get("ONHAND_TEST_SEEDS", "150"))
+SHORT_SEED_COUNT = 1_000
 DIGEST = """
 from onhand.simulation.run import open_places, simulate
 with open_places() as places:
@@ -50,12 +51,18 @@ def test_another_seed_takes_other_steps(places):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
-def test_many_long_seeds_hold():
-    """Worlds of a thousand steps break nothing, as many as the run has time for."""
-    seeds = range(10_000, 10_000 + LONG_SEED_COUNT)
+@pytest.mark.parametrize(
+    ("first", "count", "steps"),
+    [
+        pytest.param(10_000, LONG_SEED_COUNT, 1_000, id="long"),
+        pytest.param(20_000, SHORT_SEED_COUNT, 100, id="short"),
+    ],
+)
+def test_many_seeds_hold(first, count, steps):
+    """Nothing breaks in as many long worlds as there is time for, nor in a thousand short ones."""
     broken = [
         (found.seed, found.broken)
-        for found in simulate_many(seeds, 1_000, os.cpu_count() or 1)
+        for found in simulate_many(range(first, first + count), steps, os.cpu_count() or 1)
         if found.broken is not None
     ]
     assert not broken, broken[0]
