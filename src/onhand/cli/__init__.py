@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
 
 TRACEBACK_ENV: Final = "ONHAND_TRACEBACK"
 """Set to anything, an unexpected failure shows its traceback."""

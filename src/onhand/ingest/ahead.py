@@ -48,7 +48,6 @@ class Poll(msgspec.Struct, frozen=True):
     next_offsets: dict[int, int]
     progress_us: int
     lag_events: int
-    polled_us: int
 
 
 def poll_of(engine: Engine, lane: int, reader: LogReader, raw: RawBatch) -> Poll:
@@ -59,7 +58,6 @@ def poll_of(engine: Engine, lane: int, reader: LogReader, raw: RawBatch) -> Poll
         next_offsets=engine.by_index(reader.next_offsets()),
         progress_us=reader.progress_us(),
         lag_events=reader.lag_events(),
-        polled_us=engine.clock(),
     )
 
 

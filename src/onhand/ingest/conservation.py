@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 LOCATION_BITS: Final = 16
 _SEQUENCE_KEY: Final = np.uint64(0x9E3779B97F4A7C15)
-_ON_HAND: Final = 0
 _COUNT: Final = TYPE_NUMBERS["count"]
 _SHIPPED: Final = TYPE_NUMBERS["transfer_shipped"]
 

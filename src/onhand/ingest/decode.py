@@ -62,8 +62,8 @@ def decode_batch(
     Returns
     -------
     Batch
-        Events in the order of their records; ``progress_us``, ``lag_events`` and ``polled_us`` are
-        left to the caller.
+        Events in the order of their records; ``progress_us`` and ``lag_events`` are left to the
+        caller.
     """
     decoder = Decoder(
         raw.values,

@@ -12,9 +12,6 @@ import msgspec
 
 Band = Literal["in", "low", "out"]
 
-HORIZON_DAYS = 90
-"""How far ahead ``available_to_order`` looks."""
-
 
 class AvailableOn(msgspec.Struct, frozen=True):
     """Units that may be ordered for a day: none of the days after it is left short."""

@@ -105,7 +105,7 @@ class Batch:
     Notes
     -----
     ``next_offsets`` maps a partition's index to the offset after this poll, all records counted;
-    ``progress_us``, ``lag_events`` and ``polled_us`` are the reader's and set by the flow;
+    ``progress_us`` and ``lag_events`` are the reader's and set by the flow;
     ``ids_since_us`` and ``counts_since_us`` are the horizons that the batch was judged with.
     ``slow`` lists the records that the native way declined, by their index; ``on_applied``, if
     there is one, is to be called by every shard that has applied the batch, with the time.
@@ -121,7 +121,6 @@ class Batch:
         "lines",
         "next_offsets",
         "on_applied",
-        "polled_us",
         "progress_us",
         "rejects",
         "slow",
@@ -140,7 +139,6 @@ class Batch:
         self.next_offsets: dict[int, int] = {}
         self.progress_us = 0
         self.lag_events = 0
-        self.polled_us = 0
         self.ids_since_us = 0
         self.counts_since_us = 0
         self.rejects: list[Reject] = []

@@ -12,13 +12,12 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Struct
 
 from onhand.errors import FieldError
-from onhand.model.events import LINE_COUNT_MAX, QUANTITY_MAX, Id, Name, Quantity
+from onhand.model.events import LINE_COUNT_MAX, Id, Name, Quantity
 from onhand.model.validate import check, printable
 
 HOLD_TTL_S_MAX: Final = 14_400
 
 Ttl = Annotated[int, Meta(ge=1, le=HOLD_TTL_S_MAX)]
-QuantityOrZero = Annotated[int, Meta(ge=0, le=QUANTITY_MAX)]
 Words = Annotated[str, Meta(min_length=1, max_length=256)]
 Channel = Literal["web", "store", "marketplace"]
 Method = Literal["pickup", "ship"]

@@ -116,7 +116,7 @@ class Engine:
         self._metrics = _Metrics(page, learnt)
         # What a predecessor left is replaced, and so is ours to free.
         self._published = _file_at(self.snapshot_path)
-        self._published_us = self._publish_after_us = 0
+        self._publish_after_us = 0
         self._checkpoint_after_us = clock() + CHECKPOINT_US
         self._is_new = True
         self._is_caught_up = False

@@ -19,7 +19,6 @@ from litestar import Request, get
 from litestar.response import Stream
 from msgspec import Struct
 
-from onhand.logging import get_logger
 from onhand.model.availability import Answer, QueryAnswer
 from onhand.table.reader import Cursor
 from onhand.web.auth import guard
@@ -40,8 +39,6 @@ POLL_S: Final = 0.02
 KEEP_ALIVE_S: Final = 15.0
 RENDER_COUNT_MAX: Final = 50
 """Answers rendered before other requests get a turn, about half a millisecond's worth."""
-
-log = get_logger(__name__)
 
 
 class Client:
