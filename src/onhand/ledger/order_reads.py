@@ -77,11 +77,6 @@ class OrderReads:
         query = sa.select(orders).where(orders.c.id == order_id)
         return next(iter(self._read(query, OrderRow)), None)
 
-    def order_of_task(self, task_id: str) -> OrderRow | None:
-        """Read the order that a task belongs to; None when there is no such task."""
-        query = sa.select(orders).join(task, task.c.order_id == orders.c.id)
-        return next(iter(self._read(query.where(task.c.id == task_id), OrderRow)), None)
-
     def orders(
         self,
         *,

@@ -232,11 +232,6 @@ class OrderStore(OrderReads):
         rows = self._select(_ORDERS, orders.c.id, order_ids)
         return {row[0]: order_row(row) for row in rows}
 
-    def order_of_tasks(self, task_ids: Sequence[str]) -> dict[str, OrderRow]:
-        """Read the order of each task, by task id, on the writer's connection."""
-        rows = self._select(_ORDERS_OF_TASKS, task.c.id, task_ids)
-        return {row[0]: order_row(row[1:]) for row in rows}
-
     def load_returns(self, return_ids: Sequence[str]) -> dict[str, ReturnRow]:
         """Read returns by id, whatever their status, on the writer's connection."""
         rows = self._select(_RETURNS, returns.c.id, return_ids)
@@ -245,25 +240,6 @@ class OrderStore(OrderReads):
     def returns_of_receipts(self, receipts: Sequence[str]) -> list[ReturnRow]:
         """Read every return of units on those receipts, on the writer's connection."""
         return list(map(return_row, self._select(_RETURNS, returns.c.receipt, receipts)))
-
-    def mark_published(self, *, events: int = 0, ledger_events: int = 0) -> None:
-        """Note up to which number and sequence events are in the log, in a transaction of its own.
-
-        Order events up to there are dropped. Beside a busy writer it is cheaper to hand the same
-        positions over with the next commit.
-        """
-        with self._ledger.write() as connection:
-            for column, newest, value in (
-                (writer.c.event_published, writer.c.event_number, events),
-                (writer.c.ledger_published, writer.c.ledger_sequence, ledger_events),
-            ):
-                is_ahead = sa.and_(column < value, newest >= value)
-                connection.execute(sa.update(writer).where(is_ahead).values({column: value}))
-            if events:
-                published = sa.select(writer.c.event_published).scalar_subquery()
-                connection.execute(
-                    sa.delete(order_event).where(order_event.c.last_number <= published)
-                )
 
     def prune(
         self,
@@ -513,7 +489,6 @@ def _raised(column: sa.Column[int], name: str) -> sa.Case[int]:
 _ANSWERS: Final = sa.select(answer.c.commit_number, answer.c.records)
 _HOLDS: Final = sa.select(hold)
 _ORDERS: Final = sa.select(orders)
-_ORDERS_OF_TASKS: Final = sa.select(task.c.id, orders).join(orders, orders.c.id == task.c.order_id)
 _RETURNS: Final = sa.select(returns)
 _FENCE: Final = (
     sa.update(writer)

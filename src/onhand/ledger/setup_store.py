@@ -60,13 +60,6 @@ class SetupStore:
             _upsert(connection, location_table, rows)
         return len({row["id"] for row in rows} - known)
 
-    def get_location(self, location_id: str) -> Location | None:
-        """Read one location, None when it was never set up."""
-        query = sa.select(location_table.c.document).where(location_table.c.id == location_id)
-        with self._ledger.read() as connection:
-            document = connection.execute(query).scalar()
-        return None if document is None else _read_location(document)
-
     def list_locations(self) -> list[Location]:
         """Read every location, by id."""
         with self._ledger.read() as connection:

@@ -255,11 +255,6 @@ class TableDirectory:
                 if error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not tries_left:
                     raise
 
-    def bytes_on_disk(self) -> int:
-        """Count the bytes that the directory's files occupy."""
-        files = [*self._files(), *(path for _, path in self._demand_tables())]
-        return sum(path.stat().st_blocks * 512 for path in files)
-
     def _files(self) -> Iterator[Path]:
         if self.path.is_dir():
             yield from self.path.glob("shard-*")

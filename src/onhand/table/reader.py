@@ -246,19 +246,6 @@ class TableReader:
             return self._nothing_due(sku, location, now_us, freed)
         return promising.to_order(view, sku, np.array([ordinal], np.uint32), freed, waived)[0]
 
-    def to_order_many(
-        self, sku: str, locations: Sequence[str], now_us: int
-    ) -> list[list[tuple[int, int]]]:
-        """Read :meth:`to_order` of many locations, all from the same moment of the row."""
-        view = self._on_day(now_us)
-        ordinals = self._compilation.ordinals
-        known = [ordinals[place] for place in locations if place in ordinals]
-        found = iter(promising.to_order(view, sku, np.array(known, np.uint32)))
-        return [
-            next(found) if place in ordinals else self._nothing_due(sku, place, now_us)
-            for place in locations
-        ]
-
     def ledger_sequence_of(self, sku: str) -> int:
         """Return the last ``stock.ledger`` sequence applied by the shard that owns a SKU."""
         return promising.ledger_sequence_of(self._current(), sku)

@@ -51,13 +51,12 @@ def test_everything_committed_is_read_back(store):
     assert store.hold("h000003") == hold(3)
     assert store.order("o000003") == order(3)
     assert store.order("o000003").is_open is True
-    assert store.order_of_task("t000004") == order(4)
     assert store.answers([key(3), key(99)]) == {key(3): answer(3)}
     assert list(store.load_ledger_events(0)) == [ledger_event(1)]
     assert store.last_sequence() == 1
     assert store.claim_offsets() == {0: 1}
     assert [each[1:] for each in store.pending_events(9)] == [event(3), event(4), event(5)]
-    assert (store.hold("?"), store.order("?"), store.order_of_task("?")) == (None, None, None)
+    assert (store.hold("?"), store.order("?")) == (None, None)
 
 
 def test_odd_text_and_bytes_survive(store):
@@ -194,13 +193,6 @@ def test_partial_indexes_are_used_for_loading(store, ledger):
             assert index in str(plan)
 
 
-def test_orders_of_tasks_are_loaded_by_task(store):
-    """Each task leads to its order, two tasks of one order to the same."""
-    store.commit(Commit(orders=[order(1), order(2)], tasks=[task(1, 1), task(2, 1), task(3, 2)]))
-    found = store.order_of_tasks(["t000001", "t000002", "t000003", "?"])
-    assert found == {"t000001": order(1), "t000002": order(1), "t000003": order(2)}
-
-
 def test_claim_offsets_are_kept_by_partition(store):
     """Each partition keeps its newest offset."""
     store.commit(Commit(claim_offsets={0: 5, 3: 1}))
@@ -229,30 +221,21 @@ def test_events_are_numbered_without_gaps(store, make_store):
     assert numbers(pending) == [1, 2, 3, 4, 5, 6, 7]
     assert [each.key for each in pending] == [f"o{each}" for each in range(7)]
     assert numbers(other.pending_events(2)) == [1, 2]
-    other.mark_published(events=3)
+    other.commit(Commit(events_published=3))
     assert numbers(other.pending_events(3)) == [4, 5, 6]
 
 
-@pytest.mark.parametrize("way", ["commit", "own"])
-def test_published_events_are_dropped(store, ledger, way):
+def test_published_events_are_dropped(store, ledger):
     """Once published, events are neither read again nor kept; a position never goes back."""
-
-    def publish(**positions):
-        if way == "own":
-            store.mark_published(**positions)
-        else:
-            renamed = {"ledger_events": "ledger_published", "events": "events_published"}
-            store.commit(Commit(**{renamed[name]: each for name, each in positions.items()}))
-
     for number in (1, 2, 3):
         store.commit(batch(number))
-    publish(events=4, ledger_events=2)
+    store.commit(Commit(events_published=4, ledger_published=2))
     assert numbers(store.pending_events(9)) == [5, 6, 7, 8, 9]
     assert [each.sequence for each in store.pending_ledger_events(9)] == [3]
     assert count(ledger, schema.order_event) == 2
-    publish(events=2, ledger_events=1)
+    store.commit(Commit(events_published=2, ledger_published=1))
     assert numbers(store.pending_events(1)) == [5]
-    publish(events=9, ledger_events=3)
+    store.commit(Commit(events_published=9, ledger_published=3))
     assert store.pending_events(9) == []
     assert store.pending_ledger_events(9) == []
     assert count(ledger, schema.order_event) == 0
@@ -268,7 +251,6 @@ def test_nothing_beyond_the_newest_is_published(store):
         store.commit(Commit(events_published=4))
     with pytest.raises(ValueError, match="beyond the newest"):
         store.commit(Commit(ledger_published=2))
-    store.mark_published(events=4, ledger_events=2)
     assert len(store.pending_events(9)) == 3
     assert len(store.pending_ledger_events(9)) == 1
 
@@ -416,7 +398,7 @@ def test_pruning_is_bounded_and_keeps_what_counts(make_store, ledger):
     for each in range(5):
         store.commit(Commit(answers=[answer(each, created_us=old_us)]))
     store.commit(Commit(answers=[answer(100, created_us=NOW_US - KEEP_US)]))
-    store.mark_published(ledger_events=5)
+    store.commit(Commit(ledger_published=5))
     gone = store.prune(NOW_US, applied_sequence=7, row_count_max=10, pack_count_max=3)
     assert (gone.holds, gone.answers, gone.ledger_events) == (10, 3, 5)
     while store.prune(NOW_US, applied_sequence=7, row_count_max=10).total:
@@ -442,7 +424,7 @@ def test_how_long_rows_are_kept_can_be_told(make_store):
     store.commit(
         Commit(holds=[hold(1, "expired", 0)], answers=[answer(1)], ledger_events=[ledger_event(1)])
     )
-    store.mark_published(ledger_events=1)
+    store.commit(Commit(ledger_published=1))
     assert store.prune(10, 1).total == 0
     assert store.prune(11, 1) == rows.Pruned(answers=1)
     assert store.prune(21, 1) == rows.Pruned(holds=1)

@@ -78,7 +78,7 @@ def test_a_missing_root_names_the_setting(tmp_path):
 def test_removing_frees_everything_and_may_be_repeated(directory):
     """A clean end leaves nothing in shared memory."""
     make(directory, 0, 1)
-    assert directory.bytes_on_disk() > 0
+    assert directory.table_path(0, 1).exists()
     directory.remove()
     directory.remove()
     assert not directory.path.exists()
@@ -144,7 +144,7 @@ def test_supply_and_demand_are_freed_apart(directory):
     assert directory.published_demand() is not None
     directory.remove_demand()
     directory.remove_demand()
-    assert not directory.bytes_on_disk()
+    assert not list(directory.path.glob("*.table"))
 
 
 def test_generations_that_were_removed_are_not_numbered_again(directory):
