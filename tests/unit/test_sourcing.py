@@ -6,9 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from onhand.geo import Point, distance_km
 from onhand.sourcing import NearestFewest, Request
-from onhand.sourcing.travel import distances_km, transit_days
+from onhand.sourcing.travel import transit_days
 
 UNKNOWN = float("nan")
 # Half of six items at each of six places, and no two places that complete each other.
@@ -282,30 +281,8 @@ def test_ranks_of_a_few_places_are_kept_for_a_few_destinations_too():
     assert sum(each() is not None for each in distances) <= 1_024
 
 
-@pytest.mark.parametrize(
-    ("distance", "days"), [(0, 1), (799.9, 1), (800, 1), (800.1, 2), (3_940, 5), (UNKNOWN, 7)]
-)
-def test_a_package_goes_800_km_a_day_and_never_arrives_at_once(distance, days):
+def test_a_package_goes_so_far_a_day_and_never_arrives_at_once():
     """Days are rounded up, at least one; an unknown distance takes a week."""
-    assert transit_days(distance) == days
-
-
-def test_transit_follows_its_parameters():
-    """How far a day goes and what is unknown can be set, within their rules."""
-    assert transit_days(1_000, km_per_day=250) == 4
-    assert transit_days(UNKNOWN, days_unknown=3) == 3
-    for bad in [{"km_per_day": 0}, {"km_per_day": UNKNOWN}, {"days_unknown": 0}]:
-        with pytest.raises(ValueError, match=f"{next(iter(bad))} is"):
-            transit_days(1, **bad)
-    with pytest.raises(ValueError, match="distance_km is nan or at least 0"):
-        transit_days(-1)
-
-
-def test_distances_to_many_places_equal_those_to_each():
-    """Degrees in, kilometres out; nan where a place is not known."""
-    places = [Point(34.0522, -118.2437), Point(51.5, -0.1), Point(40.0, -74.0)]
-    latitudes, longitudes = np.array([*places, (UNKNOWN, UNKNOWN)]).T
-    measured = distances_km(40.7484, -73.9967, latitudes, longitudes)
-    expected = [distance_km(Point(40.7484, -73.9967), place) for place in places]
-    assert measured[:3] == pytest.approx(expected, abs=1e-6)
-    assert np.isnan(measured[3])
+    distances = np.array([0, 799.9, 800, 800.1, 3_940, UNKNOWN])
+    assert transit_days(distances, 800).tolist() == [1, 1, 1, 2, 5, 7]
+    assert transit_days(distances, 250).tolist() == [1, 4, 4, 4, 16, 7]

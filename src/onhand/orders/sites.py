@@ -15,7 +15,7 @@ import numpy as np
 from onhand.geo import Places, Point, distances_km
 from onhand.model.hours import ready_by
 from onhand.model.setup import Location, unconfigured_location
-from onhand.sourcing.travel import DAYS_UNKNOWN
+from onhand.sourcing.travel import transit_days
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,7 +207,8 @@ class Shippers:
         else:
             distance_km = distances_km(point, self._radians)
         distance_km.flags.writeable = False
-        return Reach(distance_km, _transit_us(distance_km, self._sites.rules.transit_km_per_day))
+        days = transit_days(distance_km, self._sites.rules.transit_km_per_day)
+        return Reach(distance_km, days * DAY_US)
 
 
 def sites_of(desk: Desk) -> Sites:
@@ -232,12 +233,6 @@ def start_of_day_us(location: Location, day: int) -> int:
 def date_of(day: int) -> date:
     """Write a day, counted from 1970-01-01, as a date."""
     return date.fromordinal(day + _EPOCH_ORDINAL)
-
-
-def _transit_us(distance_km: NDArray[np.float64], km_per_day: float) -> NDArray[np.int64]:
-    # What onhand.sourcing.travel.transit_days says, of all places at once.
-    days = np.maximum(1, np.ceil(distance_km / km_per_day))
-    return np.where(np.isnan(days), DAYS_UNKNOWN, days).astype(np.int64) * DAY_US
 
 
 def _degrees(location: Location) -> tuple[float, float]:

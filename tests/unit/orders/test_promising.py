@@ -1,5 +1,6 @@
 """Promising, and the places that it chooses from: who may serve, how far, how full, by when."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,7 +14,6 @@ from onhand.orders.desk import Rules
 from onhand.orders.refusal import Refusal
 from onhand.orders.sites import sites_of
 from onhand.orders.workload import QUARTERS_MAX, Workload
-from onhand.sourcing.travel import transit_days
 from tests.orders_shop import DAY_US, HERE, START_US, Shop, place_at
 
 SHIP = Fulfilment(method="ship", destination=HERE)
@@ -173,15 +173,15 @@ def test_a_postal_code_is_where_a_place_with_it_is():
     assert places(by_point["options"][0])[0][1] == "near"
 
 
-def test_transit_of_all_places_at_once_is_that_of_each():
-    """Two statements of one rule."""
+def test_transit_is_whole_days_by_distance():
+    """800 km a day unless it is set otherwise; a place without coordinates takes a week."""
     locations = [place_at(f"p{n}", n * 9.7) for n in range(18)]
     shop = Shop({("a", "p0"): 1, ("a", "nowhere"): 1}, locations=locations)
     members, _ = shop.stock.group_cells(["a"], "all")
     reach = sites_of(shop.desk).shippers(members).reach(HERE)
     assert np.isnan(reach.distance_km).sum() == 1
     assert (reach.transit_us // DAY_US).tolist() == [
-        transit_days(float(each)) for each in reach.distance_km
+        7 if np.isnan(each) else max(1, math.ceil(each / 800)) for each in reach.distance_km
     ]
 
 
