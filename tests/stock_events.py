@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from onhand.ingest.decode import Window
+from onhand.ingest.submitted import judge_values
 from onhand.log.base import RawBatch
 from onhand.model.times import parse_time
 
@@ -48,6 +49,11 @@ def event(type_name="sale", **fields):
 def encode(value, **options):
     """Write an event as most publishers do."""
     return json.dumps(value, **{"separators": (",", ":")} | options).encode()
+
+
+def refused_as(value):
+    """Judge one event, given as its bytes; None when it is right."""
+    return next(iter(judge_values([value]).rejects), None)
 
 
 def poll(values, *, headers=None, append_us=APPEND_US, partitions=None):

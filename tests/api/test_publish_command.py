@@ -10,11 +10,10 @@ import pytest
 
 from onhand import cli
 from onhand.ingest.dead_letters import dead_letter
-from onhand.ingest.submitted import check_event
 from onhand.log import open_log
 from onhand.log.base import NewRecord
 from onhand.settings import Settings
-from tests.stock_events import event
+from tests.stock_events import encode, event, refused_as
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def refused(log):
         value = json.dumps(made).encode()
         log.append([NewRecord(topic="stock.sales", value=value, key=b"k")])
         record = log.read(("stock.sales", 0), number, 1)[0]
-        reject = check_event(value) or check_event({**made, "quantity": 0})
+        reject = refused_as(value) or refused_as(encode({**made, "quantity": 0}))
         log.append([dead_letter(record, reject)])
     return log
 

@@ -3,7 +3,7 @@
 import pytest
 
 from onhand.errors import InvalidInput
-from onhand.ingest.submitted import check_event, parse_events
+from onhand.ingest.submitted import parse_events
 from tests.stock_events import APPEND_US, WINDOW, encode, event
 
 RIGHT = encode(event())
@@ -70,10 +70,3 @@ def test_time_is_judged_when_asked():
     assert parse_events(late).rejects == []
     (reject,) = parse_events(late, now_us=APPEND_US, window=WINDOW).rejects
     assert reject.code == "too_late"
-
-
-def test_one_event_can_be_checked_alone():
-    """As bytes or as an object; None says that it is right."""
-    assert check_event(RIGHT) is None
-    assert check_event(event()) is None
-    assert check_event(event(sku="")).pointer == "/sku"

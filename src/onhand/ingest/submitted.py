@@ -79,14 +79,6 @@ def parse_events(
     return submission
 
 
-def check_event(
-    event: bytes | object, *, now_us: int = 0, window: Window = TIMELESS
-) -> Reject | None:
-    """Judge one event, given as its bytes or as an object; None when it is right."""
-    value = event if isinstance(event, bytes) else msgspec.json.encode(event)
-    return next(iter(judge_values([value], now_us=now_us, window=window).rejects), None)
-
-
 def judge_values(values: list[bytes], *, now_us: int = 0, window: Window = TIMELESS) -> Submission:
     """Judge events that are parted already, each given as its bytes."""
     count = len(values)
