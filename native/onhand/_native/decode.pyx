@@ -23,7 +23,6 @@ cdef extern from "onhand/batch.h" nogil:
 
 cdef extern from "decode/decode.h" nogil:
     enum:
-        OH_LINE_COUNT_MAX
         OH_VALUE_BYTES_MAX
 
     ctypedef struct oh_window_t:

@@ -1,10 +1,10 @@
 # What the C side of the reader offers; native/onhand/_native/reader/reader.h explains it.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from onhand._native.store cimport oh_movement_t, oh_row_view_t, oh_store_t
 
 cdef extern from "reader/reader.h" nogil:
-    enum: OH_HORIZON_DAYS, OH_DUE_COUNT
+    enum: OH_DUE_COUNT
 
     ctypedef struct oh_special_t:
         uint32_t profile
