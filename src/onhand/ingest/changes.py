@@ -100,8 +100,8 @@ class ChangePublisher:
 
     Parameters
     ----------
-    reader
-        A reader of its own.
+    directory
+        Where the tables are, and the note of how far has been told.
     event_log
         Where to append.
     store
