@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from onhand.recommendations.snapshot import NAME
-from onhand.web.aisle import Aisle
+from onhand.web.aisle_documents import Aisle
 from onhand.web.recommendations import Recommendations, Together
 from tests.baskets import publish
 from tests.deployments import wait_until

@@ -19,13 +19,10 @@ from litestar.params import FromPath
 from msgspec import Meta, Struct
 
 from onhand.geo import Point
-from onhand.model.availability import AvailableOn
 from onhand.model.commands import (
     AskPromise,
-    Channel,
     Destination,
     Fulfilment,
-    Method,
     OrderLine,
     OrderPolicy,
 )
@@ -34,10 +31,25 @@ from onhand.model.hours import ready_by
 from onhand.model.setup import unconfigured_location
 from onhand.model.validate import Text64
 from onhand.recommendations.recommender import most_bought
+from onhand.web.aisle_documents import (
+    Aisle,
+    Here,
+    OrderedFor,
+    OrderedLine,
+    OrderToPlace,
+    ReachedBy,
+    Sent,
+    SentTo,
+    Shipping,
+    StoreToday,
+    Substitute,
+    Waiting,
+    WaitsFor,
+)
 from onhand.web.auth import guard
 from onhand.web.availability import unknown_sku
 from onhand.web.commands import ASK_PROMISE, actor_of, commands_of
-from onhand.web.documents import Document, PromiseList, PromiseOption, Time, Units
+from onhand.web.documents import PromiseList, PromiseOption
 from onhand.web.openapi import described
 from onhand.web.order_pages import must_be_printable
 from onhand.web.parameters import parse_parameters
@@ -93,139 +105,6 @@ class AisleParameters(Struct, frozen=True):
     customer: (
         Annotated[str, Meta(min_length=1, max_length=128, description="Id, for the orders.")] | None
     ) = None
-
-
-class OrderedLine(Document, frozen=True, kw_only=True):
-    """A line of an order to be placed."""
-
-    sku: str
-    quantity: Units
-
-
-class OrderedFor(Document, frozen=True, kw_only=True):
-    """Who an order to be placed is for."""
-
-    id: str
-
-
-class SentTo(Document, frozen=True, kw_only=True):
-    """Where an order to be placed goes."""
-
-    postal_code: str | None = None
-    country: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-
-
-class ReachedBy(Document, frozen=True, kw_only=True):
-    """How an order to be placed reaches the shopper."""
-
-    method: Method
-    location: str | None = None
-    destination: SentTo | None = None
-
-
-class WaitsFor(Document, frozen=True, kw_only=True):
-    """What an order to be placed may wait for."""
-
-    allow_backorder: bool = False
-
-
-class OrderToPlace(Document, frozen=True, kw_only=True):
-    """The body that `POST /v1/orders` takes for a way."""
-
-    channel: Annotated[Channel, Meta(description="Always `store`.")]
-    lines: list[OrderedLine]
-    fulfilment: ReachedBy
-    customer: OrderedFor | None = None
-    policy: WaitsFor | None = None
-
-
-class Here(Document, frozen=True, kw_only=True):
-    """What this store has. Without `order` it has too little, or hands over no orders."""
-
-    available: Units
-    enough: bool
-    order: OrderToPlace | None = None
-
-
-class StoreToday(Document, frozen=True, kw_only=True):
-    """A store near by that has it ready today, by its own calendar."""
-
-    location: str
-    name: str
-    distance_km: float
-    available: Units
-    ready_by: Time
-    order: OrderToPlace
-
-
-class Sent(Document, frozen=True, kw_only=True):
-    """One way to send it home."""
-
-    deliver_by: Time
-    packages: int
-    distance_km: float
-    cost: float
-    locations: Annotated[list[str], Meta(description="Where the packages come from.")]
-    why: list[str]
-    order: OrderToPlace
-
-
-class Shipping(Document, frozen=True, kw_only=True, omit_defaults=False):
-    """Sending it home. Without options `code` says why, in the words of problems.
-
-    It is `address_needed` when the request names no address.
-    """
-
-    available: Annotated[Units, Meta(description="Units of all places that ship.")]
-    options: list[Sent]
-    code: str | None
-
-
-class Waiting(Document, frozen=True, kw_only=True):
-    """Waiting for stock that is on its way here: what a backorder would be promised."""
-
-    due: Annotated[str, Meta(description="Day on which what it waits for comes in.")]
-    ready_by: Time
-    order: OrderToPlace
-
-
-class Substitute(Document, frozen=True, kw_only=True):
-    """Another SKU of the same category that can be sold now."""
-
-    sku: str
-    name: str | None = None
-    similarity: Annotated[
-        float, Meta(ge=0, le=1, description="How alike the baskets are that both are bought in.")
-    ]
-    available: Annotated[Units, Meta(description="Units in this store.")]
-    shippable: Annotated[Units, Meta(description="Units that ship, when there are too few here.")]
-    order: Annotated[
-        OrderToPlace | None,
-        Meta(description="Left out when it would be sent and the request names no address."),
-    ] = None
-
-
-class Aisle(Document, frozen=True, kw_only=True, omit_defaults=False):
-    """Every way to give a shopper an item."""
-
-    sku: str
-    name: str | None
-    location: str
-    quantity: Units
-    here: Here
-    nearby: Annotated[list[StoreToday], Meta(description="By distance.")]
-    ship: Shipping
-    incoming: Annotated[
-        Waiting | None, Meta(description="Null when there is enough, or nothing is on its way.")
-    ]
-    available_to_order: Annotated[
-        list[AvailableOn], Meta(description="Of this store: today, and each day it changes.")
-    ]
-    substitutes: Annotated[list[Substitute], Meta(description="The most alike first.")]
-    as_of: Time
-    age_ms: int
 
 
 class Wanted(Struct, frozen=True):
