@@ -14,6 +14,7 @@ import structlog
 from onhand.log import open_log
 from onhand.log.base import NewRecord
 from onhand.log.topics import LEDGER
+from onhand.recommendations import checkpoint
 from onhand.recommendations.engine import open_engine
 from onhand.recommendations.gathering import gather_sales
 from onhand.recommendations.run import run_flow
@@ -113,6 +114,22 @@ def test_what_a_successor_has_published_stays(settings):
         assert SnapshotFollower(successor.snapshot_path).current() is not None
         successor.finish()
     assert not successor.snapshot_path.exists()
+
+
+def test_drafts_of_processes_that_were_killed_are_removed(settings):
+    """Each was of its own name, so nobody else would write over them."""
+    append(settings, records(BASKETS))
+    with open_engine(settings) as engine:
+        engine.publish()
+        engine.finish()
+        paths = [engine.snapshot_path, settings.data / checkpoint.NAME]
+        drafts = [path.with_name(f"{path.name}{more}.new") for path in paths for more in ("", ".1")]
+        for draft in drafts:
+            draft.touch()
+        with open_engine(settings) as successor:
+            assert not any(draft.exists() for draft in drafts)
+            assert all(path.exists() for path in paths)
+            successor.finish()
 
 
 def test_what_the_order_layer_hands_over_is_learnt_too(settings):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import uuid
 import zlib
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Meta = TypeVar("Meta", bound=msgspec.Struct)
 
 MAGIC: Final = b"OHARRAY2"
+_DRAFT_SUFFIX: Final = ".new"
 _ALIGNED: Final = 64
 _HEAD_BYTES: Final = 16
 
@@ -64,6 +66,8 @@ def write_arrays(
 ) -> int:
     """Write a file beside ``path`` and put it in its place; return its size in bytes.
 
+    Another process may do so at the same time: each has a draft of its own, and the last one stays.
+
     Parameters
     ----------
     durable
@@ -84,21 +88,34 @@ def write_arrays(
         _Document(places, msgspec.Raw(msgspec.json.encode(meta)), offset)
     )
     begin = _aligned(_HEAD_BYTES + len(document))
-    draft = path.with_name(f"{path.name}.new")
-    with draft.open("wb") as file:
-        # Space first: a full table directory is an error here and no signal for who maps it.
-        os.posix_fallocate(file.fileno(), 0, begin + offset)
-        file.write(MAGIC + _word(len(document)) + _word(zlib.crc32(document)) + document)
-        for place, each in zip(places, columns.values(), strict=True):
-            file.seek(begin + place.offset)
-            file.write(each.data.cast("B") if each.size else b"")
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    draft.replace(path)
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_DRAFT_SUFFIX}")
+    try:
+        with draft.open("xb") as file:
+            # Space first: a full table directory is an error here and no signal for who maps it.
+            os.posix_fallocate(file.fileno(), 0, begin + offset)
+            file.write(MAGIC + _word(len(document)) + _word(zlib.crc32(document)) + document)
+            for place, each in zip(places, columns.values(), strict=True):
+                file.seek(begin + place.offset)
+                file.write(each.data.cast("B") if each.size else b"")
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     if durable:
         _sync_folder(path.parent)
     return begin + offset
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what processes that were killed had begun to write for ``path``.
+
+    One that lives and writes this moment loses its draft: an error, as of a full disk.
+    """
+    for draft in path.parent.glob(f"{path.name}*{_DRAFT_SUFFIX}"):
+        draft.unlink(missing_ok=True)
 
 
 def map_arrays(path: Path, meta: type[Meta], names: Collection[str]) -> Arrays[Meta]:

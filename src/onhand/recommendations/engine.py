@@ -18,6 +18,7 @@ from onhand.log.topics import LEDGER
 from onhand.logging import get_logger
 from onhand.metrics import Page, metrics_directory
 from onhand.recommendations import checkpoint, snapshot
+from onhand.recommendations.arrays_file import remove_drafts
 from onhand.recommendations.checkpoint import load_checkpoint, write_checkpoint
 from onhand.recommendations.gathering import Sale, gather_sales, window_of
 from onhand.recommendations.learner import Learner
@@ -114,6 +115,8 @@ class Engine:
         self._reader = event_log.reader(start, indexes, gather_ms=int(PACE_S * 1000))
         self._ranked = Ranked(learnt.pairs)
         self._metrics = _Metrics(page, learnt)
+        for path in (self.snapshot_path, self._checkpoint_path):
+            remove_drafts(path)
         # What a predecessor left is replaced, and so is ours to free.
         self._published = _file_at(self.snapshot_path)
         self._publish_after_us = 0

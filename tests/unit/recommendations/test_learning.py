@@ -1,5 +1,7 @@
 """Learning from sales: baskets, pairs, fading, forgetting, and going on from a checkpoint."""
 
+import errno
+import os
 from datetime import timedelta
 
 import numpy as np
@@ -140,6 +142,48 @@ def test_going_on_from_a_checkpoint_equals_never_having_stopped(tmp_path):
     resumed.learn(second)
     assert counts_of(resumed.pairs) == counts_of(whole.pairs)
     assert resumed.pairs.basket_count == whole.pairs.basket_count
+
+
+def test_two_processes_that_write_at_once_leave_a_whole_file_each(tmp_path, monkeypatch):
+    """An overtaken one may still be at it when its successor is: the one that ends last stays."""
+    path = tmp_path / "checkpoint"
+    nothing = new_learnt(settings())
+    seen = []
+    allocate = os.posix_fallocate
+
+    def offset_at_path():
+        return load_checkpoint(path, settings(), log_identity="log").offsets["stock.sales", 0]
+
+    def write(offset):
+        write_checkpoint(path, nothing, {("stock.sales", 0): offset}, log_identity="log")
+
+    def allocate_and_be_overtaken(*asked):
+        monkeypatch.setattr(os, "posix_fallocate", allocate)
+        write(2)
+        seen.append(offset_at_path())
+        allocate(*asked)
+        seen.append(offset_at_path())
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate_and_be_overtaken)
+    write(1)
+    assert [*seen, offset_at_path()] == [2, 2, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    """A full disk is not filled further by drafts, and what was there before stays."""
+    path = tmp_path / "checkpoint"
+    write_checkpoint(path, new_learnt(settings()), {("stock.sales", 0): 1}, log_identity="log")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_checkpoint(path, new_learnt(settings()), {}, log_identity="log")
+    assert list(tmp_path.iterdir()) == [path]
+    again = load_checkpoint(path, settings(), log_identity="log")
+    assert again.offsets == {("stock.sales", 0): 1}
 
 
 @pytest.mark.parametrize(
