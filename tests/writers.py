@@ -7,6 +7,7 @@ import msgspec
 from onhand.identity import Identity
 from onhand.ledger import SetupStore, open_ledger
 from onhand.log.embedded import EmbeddedLog
+from onhand.log.topics import LEDGER, ORDER_EVENTS
 from onhand.metrics import Page, collect, metrics_directory
 from onhand.model.commands import ExtendHold, HoldLine, PlaceHold
 from onhand.model.setup import Location
@@ -144,6 +145,10 @@ class Deployment:
     def counted(self, name, *labels):
         """Read a metric, 0 while it is not there."""
         return collect(self.page.directory).get((name, labels), [0])[0]
+
+    def has_sent_all(self):
+        """Tell whether all that is committed is known to be in the log."""
+        return self.writer.outbox_pending() == {ORDER_EVENTS: 0, LEDGER: 0}
 
     def batches(self):
         """Count the commits that commands shared."""

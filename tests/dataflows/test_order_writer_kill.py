@@ -76,9 +76,9 @@ def kill_at_random(shop, seed, kill_count):
 
 
 def check_log(shop, placed, claim_count):
-    wait_until(lambda: not any(shop.writer.outbox_pending().values()))
+    wait_until(shop.has_sent_all)
     wait_until(lambda: shop.counted("onhand_handovers_in_flight") == claim_count)
-    wait_until(lambda: not any(shop.writer.outbox_pending().values()))
+    wait_until(shop.has_sent_all)
     events = [json.loads(record.value) for record in shop.records(ORDER_EVENTS)]
     told = {event["id"]: event["subject"] for event in events}
     assert sorted(told.values()) == sorted(placed.values())

@@ -64,10 +64,6 @@ class WriterMetrics:
         self._fenced = page.gauge("onhand_order_writer_fenced")
         self._shortfall_cells = page.gauge("onhand_shortfall_cells")
         self._shortfall_units = page.gauge("onhand_shortfall_units")
-        self._pending = {
-            topic: page.gauge("onhand_outbox_pending", topic)
-            for topic in ("orders.events", "stock.ledger")
-        }
         self._seconds: dict[str, Histogram] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
 
@@ -118,8 +114,9 @@ class WriterMetrics:
         self._returns_open.set(len(book.returns))
         self._in_flight.set(len(book.handovers))
         self._supply_age.set(supply.age_us / 1e6)
+        # A gauge is 0 from when it is made, so there is none before the count is known.
         for topic, count in outbox.pending().items():
-            self._pending[topic].set(count)
+            self._page.gauge("onhand_outbox_pending", topic).set(count)
 
     def note_fenced(self) -> None:
         """Note that another writer has taken over, until this process ends."""

@@ -144,8 +144,9 @@ class Outbox:
     # ---- from any thread ----
 
     def pending(self) -> dict[str, int]:
-        """Count what is committed and not known to be in the log, by topic."""
-        return {lane.topic: lane.pending for lane in (self._ledger, self._events)}
+        """Count what is committed and not in the log, by topic; none that is not looked at yet."""
+        counts = {lane.topic: lane.pending for lane in (self._ledger, self._events)}
+        return {topic: count for topic, count in counts.items() if count is not None}
 
     def read_again(self) -> None:
         """Send what the ledger has now, not what is kept of it here: events were rewritten."""
@@ -155,7 +156,7 @@ class Outbox:
     def warnings(self) -> list[str]:
         """Say what cannot be sent."""
         return [
-            f"{lane.pending} events wait to be written to {lane.topic}: {lane.error}"
+            f"{_counted(lane.pending)} wait to be written to {lane.topic}: {lane.error}"
             for lane in (self._ledger, self._events)
             if lane.error is not None and time.monotonic() - lane.failing_since_s > WARN_S
         ]
@@ -233,8 +234,10 @@ class _Lane:
         )
 
     @property
-    def pending(self) -> int:
-        return self._newest - self.sent if self.sent is not None else 0
+    def pending(self) -> int | None:
+        """Count the events that are not in the log, None while that is not known."""
+        sent = self.sent
+        return self._newest - sent if sent is not None else None
 
     def start(self) -> None:
         self._there_is_more.set()
@@ -364,6 +367,10 @@ class _Lane:
 
     def _is_over(self) -> bool:
         return self._give_up_s is not None and time.monotonic() >= self._give_up_s
+
+
+def _counted(pending: int | None) -> str:
+    return f"{pending} events" if pending is not None else "events"
 
 
 def _without_data(record: NewRecord) -> NewRecord:

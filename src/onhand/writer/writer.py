@@ -185,7 +185,7 @@ class OrderWriter:
             outbox.read_again()
 
     def outbox_pending(self) -> dict[str, int]:
-        """Count what is committed and not known to be in the log, by topic."""
+        """Count what is committed and not in the log, by topic; none that is not looked at yet."""
         outbox = self._outbox
         return outbox.pending() if outbox is not None else {}
 

@@ -72,7 +72,7 @@ def test_what_is_not_sent_yet_is_sent_without_the_customer(customers):
     erased = erase(shop, store)
     assert (erased.orders, erased.open_orders) == (6, 5)
     down.is_down = False
-    wait_until(lambda: not any(shop.writer.outbox_pending().values()))
+    wait_until(shop.has_sent_all)
     values = [record.value for topic in (ORDER_EVENTS, LEDGER) for record in shop.records(topic)]
     assert not [value for value in values if b"Kim" in value or b"kim" in value]
     placed = [json.loads(value) for value in values if b"order.placed" in value]

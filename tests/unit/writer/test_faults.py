@@ -50,7 +50,7 @@ def hold_and_note(shop, **fields):
     """Place a hold; when its event is noted as sent, nothing is committed that nobody asks for."""
     hold = shop.hold(**fields)
     outbox, _ = shop.writer._advisers
-    wait_until(lambda: not outbox._events.pending and outbox._marks() == outbox._marked)
+    wait_until(lambda: outbox._events.pending == 0 and outbox._marks() == outbox._marked)
     return hold
 
 

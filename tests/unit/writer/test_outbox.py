@@ -1,6 +1,7 @@
 """What is committed reaches the log, in order and at least once, also one that was down."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from onhand.ledger.order_store import OrderStore
 from onhand.ledger.rows import Commit, EventRow
 from onhand.log.base import NewRecord, failed
 from onhand.log.topics import CLAIMS, LEDGER, ORDER_EVENTS
+from onhand.metrics import Page, collect
 from onhand.orders.engine import Asked
 from onhand.writer.outbox import Outbox
 from tests.deployments import wait_until
@@ -79,7 +81,7 @@ def test_nothing_is_sent_twice_by_a_writer_that_ended_well(shop):
     for _ in range(3):
         for _ in range(5):
             shop.hold()
-        wait_until(lambda: shop.writer.outbox_pending() == {ORDER_EVENTS: 0, LEDGER: 0})
+        wait_until(shop.has_sent_all)
         shop.restart()
     ids = [json.loads(record.value)["id"] for record in shop.records(ORDER_EVENTS)]
     assert len(ids) == len(set(ids)) == 15
@@ -103,6 +105,34 @@ def test_a_log_that_is_down_holds_nobody_up(deploy):
     wait_until(lambda: not shop.writer.warnings())
     ids = [json.loads(record.value)["id"] for record in shop.records(ORDER_EVENTS)]
     assert len(ids) == len(set(ids))
+
+
+def test_what_waits_is_not_told_before_it_is_counted(deploy, monkeypatch):
+    """After a start nobody reads that nothing waits, when it is only not known yet."""
+    shop = deploy()
+    down = shop.log = LogDown(shop.log)
+    shop.open()
+    for _ in range(3):
+        shop.hold()
+    shop.writer.stop()
+    looks = threading.Event()
+    read = OrderStore.pending_events
+
+    def read_late(store, count_max):
+        looks.wait(20)
+        return read(store, count_max)
+
+    monkeypatch.setattr(OrderStore, "pending_events", read_late)
+    shop.page.close()
+    shop.page = Page(shop.page.directory, "test")
+    shop.open()
+    wait_until(lambda: shop.writer.outbox_pending() == {LEDGER: 0})
+    wait_until(lambda: ("onhand_outbox_pending", (LEDGER,)) in collect(shop.page.directory))
+    assert ("onhand_outbox_pending", (ORDER_EVENTS,)) not in collect(shop.page.directory)
+    looks.set()
+    wait_until(lambda: shop.counted("onhand_outbox_pending", ORDER_EVENTS) == 3)
+    down.is_down = False
+    wait_until(shop.has_sent_all)
 
 
 def test_more_than_is_kept_in_memory_is_read_back(deploy, monkeypatch):

@@ -194,7 +194,7 @@ def test_a_claim_and_the_app_tell_of_one_hand_over(shop):
     }
     shop.log.append([NewRecord(CLAIMS, json.dumps(sale).encode())])
     wait_until(lambda: shop.counted("onhand_claims_total", "told_before") == 1)
-    wait_until(lambda: shop.writer.outbox_pending()["stock.ledger"] == 0)
+    wait_until(shop.has_sent_all)
     assert len(shop.records("stock.ledger")) == 1
 
 
