@@ -6,9 +6,14 @@ import httpx
 import pytest
 
 from tests.deployments import wait_until
-from tests.servers import Server
+from tests.servers import Server, problem
 
 STREAM = "/v1/availability/stream"
+TWO_CLIENTS = """
+from onhand.web import stream
+stream.CLIENTS_MAX = 2
+import onhand.cli.__main__
+"""
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +127,29 @@ def test_clients_that_leave_are_forgotten(server):
     for follower in followers:
         follower.response.close()
     wait_until(lambda: server.counted("onhand_stream_clients") == 0)
+
+
+def test_more_clients_than_there_may_be_are_refused(tmp_path):
+    """503 says how many follow; one that leaves makes room."""
+    server = Server(tmp_path)
+    server.kit.add("apple", "north", on_hand=5)
+    server.publish()
+    # On some machines a process may not open as many files as there may be clients.
+    server.argv[1:3] = ["-c", TWO_CLIENTS]
+    server.start()
+    try:
+        with Follower(server, skus="apple") as first, Follower(server, skus="apple") as second:
+            for follower in (first, second):
+                assert follower.next()[0] == "snapshot"
+            refused = server.get(STREAM, params={"skus": "apple"})
+            body = problem(refused, 503, "too_many_streams")
+            assert body["detail"] == "2 clients follow already."
+            second.response.close()
+            wait_until(lambda: server.counted("onhand_stream_clients") == 1)
+            with Follower(server, skus="apple") as third:
+                assert third.next()[0] == "snapshot"
+    finally:
+        server.close()
 
 
 def test_a_new_generation_gives_a_snapshot(tmp_path):
