@@ -15,8 +15,9 @@ from onhand.identity import read_identity
 from tests.ports import free_port
 
 WAIT_S = 60.0
-HELD_UP = ("--max-supply-age-ms", "120000")
-"""A machine that is held up for seconds must not have promises refused."""
+HELD_UP_MS = "120000"
+"""Of supply's age at most: a machine held up for seconds must not have promises refused."""
+HELD_UP = ("--max-supply-age-ms", HELD_UP_MS)
 
 
 def wait_until(condition, wait_s=WAIT_S):

@@ -4,6 +4,7 @@ import time
 
 import msgspec
 
+from onhand.errors import CommitFailed, CommitUnknown
 from onhand.identity import Identity
 from onhand.ledger import SetupStore, open_ledger
 from onhand.log.embedded import EmbeddedLog
@@ -184,6 +185,22 @@ def code(answer):
     """Read a refused answer's code."""
     assert answer.refused, answer.document
     return document(answer)["code"]
+
+
+def fail_commit(_store, _commit):
+    """Commit nothing, and say so."""
+    raise CommitFailed("the disk is full", "Free some")
+
+
+def lose_answer(store, commit):
+    """Commit, and never hear of it."""
+    store.commit(commit)
+    raise CommitUnknown("the answer was lost", "Settle it")
+
+
+def lose_request(_store, _commit):
+    """Commit nothing, and never hear of it."""
+    raise CommitUnknown("the request was lost", "Settle it")
 
 
 def now_us():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployments import Deployment, environment, wait_until
+from tests.deployments import HELD_UP_MS, Deployment, environment, wait_until
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +30,7 @@ class Stranger:
             **environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "ONHAND_PORT": str(ports["8000"]),
-            # A machine that is held up for seconds must not have promises refused.
-            "ONHAND_MAX_SUPPLY_AGE_MS": "120000",
+            "ONHAND_MAX_SUPPLY_AGE_MS": HELD_UP_MS,
         }
 
     def type(self, block):

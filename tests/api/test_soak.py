@@ -8,11 +8,9 @@ import pytest
 from benchmarks.soak.report import write
 from benchmarks.soak.run import Plan, soak
 from benchmarks.soak.world import World
+from tests.deployments import HELD_UP_MS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-SLOW_MACHINE = {"max_supply_age_ms": "120000"}
-"""A machine that is held up for seconds must not have promises refused."""
 
 
 def soaked(scratch, **flags):
@@ -22,7 +20,7 @@ def soaked(scratch, **flags):
         events=300,
         reads=60,
         orders=8,
-        flags=SLOW_MACHINE | flags,
+        flags={"max_supply_age_ms": HELD_UP_MS} | flags,
         world=World(store_count=40, sku_count=1_500, stores_a_sku=6),
     )
     result = soak(plan, scratch, tell=lambda _: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 
 import msgspec
@@ -13,6 +12,7 @@ from onhand.errors import OffsetOutOfRange
 from onhand.ingest.ahead import AHEAD_COUNT_MAX
 from onhand.ingest.opening import open_engine
 from tests.dataflows.draining import a_log, publish, sale
+from tests.threads import threads_named
 
 TAKE_S = 60.0
 POLL_RECORD_COUNT = 100
@@ -99,6 +99,6 @@ def test_lanes_end_with_their_engine(filled):
     """However the flow ended, no thread reads on."""
     with contextlib.suppress(RuntimeError), open_engine(filled) as engine:
         wait_until_ahead(engine.open_lane(0))
-        assert "lane-0" in {thread.name for thread in threading.enumerate()}
+        assert threads_named("lane-0")
         raise RuntimeError
-    assert "lane-0" not in {thread.name for thread in threading.enumerate()}
+    assert not threads_named("lane-0")

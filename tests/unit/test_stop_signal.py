@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from onhand.ingest import run
 from onhand.settings import Settings
+from tests.signals import HASTY
 
 SIGNALLED_TWICE = """
 import os, signal, threading, time
@@ -21,27 +22,20 @@ for _ in range(2):
     time.sleep(0.2)
 """
 
-HASTY = """
-import os, signal, sys, threading
+STOPPED = """
+import sys, threading
 from onhand.ingest.run import stop_on_signal
-install = signal.signal
 
-def install_and_be_told(number, handler):
-    install(number, handler)
-    signal.signal = install
-    os.kill(os.getpid(), number)
-
-signal.signal = install_and_be_told
 stopping = threading.Event()
 stop_on_signal(stopping.set)
 sys.exit(not stopping.wait(20))
 """
-"""Is sent a signal the moment it has a handler of its own."""
 
 
 def test_a_signal_is_heard_however_early_it_comes():
     """One that comes as soon as it does not kill any more is not lost."""
-    assert subprocess.run([sys.executable, "-c", HASTY], timeout=60, check=False).returncode == 0
+    hasty = [sys.executable, "-c", HASTY + STOPPED]
+    assert subprocess.run(hasty, timeout=60, check=False).returncode == 0
 
 
 def test_a_second_signal_disturbs_nothing():

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ import pytest
 from onhand.configuration import load_settings
 from onhand.settings import Settings
 from onhand.supervise import environment_of
+from tests.deployments import WAIT_S, is_alive, wait_until
+from tests.signals import HASTY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-WAIT_S = 60.0
 
 PARENT = """
 import os, sys
@@ -62,20 +61,6 @@ FAILING = "import sys; print('port 8000 is in use', file=sys.stderr); sys.exit(1
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + STEADY
 
-HASTY = """
-import os, signal
-install = signal.signal
-
-def install_and_be_told(number, handler):
-    previous = install(number, handler)
-    signal.signal = install
-    os.kill(os.getpid(), number)
-    return previous
-
-signal.signal = install_and_be_told
-"""
-"""Before a script: its process is sent a signal the moment it has a handler of its own."""
-
 BLOCKING_PARENT = """
 import os, signal, sys, threading, time
 from onhand.supervise import spawn
@@ -93,26 +78,10 @@ def ending(code: int) -> str:
     return STEADY.replace("time.sleep(300)", f"{announced}\nsys.exit({code})")
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that must come true."""
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true"
-        time.sleep(0.01)
-
-
 def pids(scratch: Path, child: int = 0) -> list[int]:
     """List the process ids that a child has had."""
     path = scratch / f"pids-{child}"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 class Tree:

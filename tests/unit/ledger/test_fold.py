@@ -1,7 +1,6 @@
 """Folding the ledger's write-ahead log into its file, beside commits."""
 
 import contextlib
-import threading
 
 import pytest
 
@@ -10,6 +9,7 @@ from onhand.ledger.fold import Folder
 from onhand.settings import Settings
 from tests.deployments import wait_until
 from tests.order_rows import batch
+from tests.threads import threads_named
 
 
 @pytest.fixture
@@ -19,14 +19,9 @@ def settings(tmp_path, monkeypatch):
     return Settings(data=tmp_path)
 
 
-def folding():
-    """Return the threads that fold a ledger."""
-    return {thread for thread in threading.enumerate() if thread.name == "ledger-fold"}
-
-
 def test_what_is_committed_is_moved_into_the_file_beside_commits(settings):
     """Long before a commit would do it, the file itself has what was committed."""
-    before = folding()
+    before = threads_named("ledger-fold")
     with contextlib.closing(open_ledger(settings)) as ledger:
         store = OrderStore(ledger)
         store.take_over("test", 1)
@@ -36,19 +31,19 @@ def test_what_is_committed_is_moved_into_the_file_beside_commits(settings):
         wait_until(lambda: settings.ledger_path.stat().st_size > before_bytes)
         assert len(list(store.load_open())) == 39 * 16 * 2
         store.close()
-    assert folding() <= before
+    assert threads_named("ledger-fold") <= before
 
 
 def test_a_folder_ends_when_it_is_closed(settings):
     """Also in the middle of its work, and when it never had any."""
     open_ledger(settings).close()
-    before = folding()
+    before = threads_named("ledger-fold")
     idle, busy = Folder(str(settings.ledger_path)), Folder(str(settings.ledger_path))
     for _ in range(100):
         busy.note_commit(1_000)
     idle.close()
     busy.close()
-    assert folding() <= before
+    assert threads_named("ledger-fold") <= before
 
 
 def test_a_file_that_cannot_be_folded_is_no_end(tmp_path):

@@ -1,7 +1,6 @@
 """Folding the write-ahead log of the embedded log into its file."""
 
 import sqlite3
-import threading
 
 import pytest
 
@@ -11,6 +10,7 @@ from onhand.log.embedded import EmbeddedLog
 from onhand.log.embedded_file import create
 from onhand.log.embedded_fold import COMMIT_PAGES, PAGE_BYTES, Folder
 from tests.deployments import wait_until
+from tests.threads import threads_named
 
 SALES = ("stock.sales", 0)
 COMMIT_COUNT = 2_000
@@ -32,11 +32,6 @@ def log(path):
     log.ensure_topics(1)
     yield log
     log.close()
-
-
-def folding():
-    """Return the threads that fold a log."""
-    return {thread for thread in threading.enumerate() if thread.name == "log-fold"}
 
 
 def test_the_write_ahead_log_is_begun_anew_while_appends_go_on(path, log):
@@ -66,14 +61,14 @@ def test_a_reader_in_the_way_stops_neither_appends_nor_folding(path, log):
 
 def test_a_folder_ends_when_it_is_closed(path, log):
     """Also in the middle of its work, and when it never had any."""
-    before = folding()
+    before = threads_named("log-fold")
     idle, busy = Folder(path), Folder(path)
     for _ in range(100):
         busy.note_commit(1 << 20)
     idle.close()
     busy.close()
     log.close()
-    assert folding() <= before
+    assert threads_named("log-fold") <= before
 
 
 def test_a_file_that_cannot_be_folded_is_no_end(tmp_path):

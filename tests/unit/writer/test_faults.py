@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from onhand.errors import AlreadyRunning, CommitFailed, CommitUnknown, LedgerUnavailable
+from onhand.errors import AlreadyRunning, LedgerUnavailable
 from onhand.log.base import NewRecord
 from onhand.log.topics import CLAIMS
 from onhand.writer.intake import Intake
@@ -17,7 +17,7 @@ from onhand.writer.writer import OrderWriter
 from tests.deployments import wait_until
 from tests.proxies import Proxy
 from tests.servers import event
-from tests.writers import Deployment, code, hold_of
+from tests.writers import Deployment, code, fail_commit, hold_of, lose_answer, lose_request
 
 KEY = b"k" * 16
 
@@ -95,15 +95,6 @@ def test_a_dead_database_is_said_at_once_and_got_over(proxied):
     assert shop.reserved() == 2
 
 
-def unknown_but_written(store, commit):
-    store.commit(commit)
-    raise CommitUnknown("the answer was lost", "Settle it")
-
-
-def unknown_and_not_written(_store, _commit):
-    raise CommitUnknown("the request was lost", "Settle it")
-
-
 def unreachable(_store):
     raise LedgerUnavailable("nobody answers", "Wait")
 
@@ -119,7 +110,7 @@ def test_nothing_is_decided_while_an_outcome_is_unknown(faulty, monkeypatch):
             unreachable(_store)
         return True
 
-    store.commits.append(unknown_but_written)
+    store.commits.append(lose_answer)
     store.settlements += [settle] * 500
     doubted = shop.writer.submit(shop.asked("place_hold", hold_of()), key=KEY, body_sha=b"same")
     wait_until(lambda: "nobody answers" in str(shop.writer.missing()))
@@ -137,7 +128,7 @@ def test_nothing_is_decided_while_an_outcome_is_unknown(faulty, monkeypatch):
 def test_an_unknown_commit_that_was_not_made_is_undone(faulty):
     """The book and what readers see go back to before it."""
     shop, store = faulty
-    store.commits.append(unknown_and_not_written)
+    store.commits.append(lose_request)
     store.settlements += [unreachable, unreachable, lambda _store: False]
     assert code(shop.ask("place_hold", hold_of())) == "ledger_unavailable"
     wait_until(lambda: not shop.writer.missing())
@@ -156,7 +147,7 @@ def test_nothing_is_missing_once_commands_are_taken_and_not_before(faulty, monke
 
     real = Intake.open
     monkeypatch.setattr(Intake, "open", open_)
-    store.commits.append(unknown_but_written)
+    store.commits.append(lose_answer)
     store.settlements.append(lambda _store: True)
     assert not shop.ask("place_hold", hold_of()).refused
     wait_until(lambda: not shop.writer.missing())
@@ -167,11 +158,7 @@ def test_nothing_is_missing_once_commands_are_taken_and_not_before(faulty, monke
 def test_a_failed_commit_fails_its_whole_batch_and_no_other(faulty):
     """Everything that shared it is undone and told; what comes after is decided."""
     shop, store = faulty
-
-    def fail(_store, _commit):
-        raise CommitFailed("the disk is full", "Free some")
-
-    store.commits.append(fail)
+    store.commits.append(fail_commit)
     futures = [shop.writer.submit(shop.asked("place_hold", hold_of())) for _ in range(200)]
     answers = [future.result(20) for future in futures]
     assert {code(answer) for answer in answers if answer.refused} == {"ledger_unavailable"}
@@ -189,7 +176,7 @@ def test_what_is_due_by_itself_is_done_after_a_failed_commit(faulty):
         # What was sent is noted meanwhile, and that may succeed.
         if commit.holds and len(reserved) < 2:
             reserved.append(shop.reserved())
-            raise CommitFailed("the disk is full", "Free some")
+            fail_commit(real, commit)
         real.commit(commit)
 
     shop.hold(ttl_s=60, quantity=9)
@@ -207,7 +194,7 @@ def test_how_far_claims_are_decided_is_noted_again_after_a_failed_commit(faulty)
     def fail_notes(real, commit):
         if commit.claim_offsets and not failed:
             failed.append(commit.claim_offsets)
-            raise CommitFailed("the disk is full", "Free some")
+            fail_commit(real, commit)
         real.commit(commit)
 
     store.commits += [fail_notes] * 20
@@ -240,7 +227,7 @@ def test_a_slow_database_only_makes_wait(faulty):
 def test_a_stop_while_an_outcome_is_unknown_answers_everybody(faulty):
     """The next writer knows what became of it."""
     shop, store = faulty
-    store.commits.append(unknown_but_written)
+    store.commits.append(lose_answer)
     store.settlements += [unreachable] * 1_000
     doubted = shop.writer.submit(shop.asked("place_hold", hold_of()), key=KEY, body_sha=b"same")
     wait_until(shop.writer.missing)

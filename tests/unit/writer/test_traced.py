@@ -6,11 +6,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from onhand.errors import CommitFailed, CommitUnknown
 from onhand.tracing import Tracing
 from onhand.writer.waiting import FutureFront, Waiting
 from tests.collectors import Caller, carried
-from tests.writers import ANSWER_S_MAX, code, hold_of
+from tests.writers import ANSWER_S_MAX, code, fail_commit, hold_of, lose_answer
 
 KEY = b"k" * 16
 
@@ -58,11 +57,7 @@ def shop(faulty, collector):
 
 def test_a_commit_that_failed_is_told_as_failed(shop):
     """The decision was made, and its trace says why nothing came of it."""
-
-    def fail(_store, _commit):
-        raise CommitFailed("the disk is full", "Free some")
-
-    shop.store.commits.append(fail)
+    shop.store.commits.append(fail_commit)
     caller, answer = shop.place_hold()
     assert code(answer) == "ledger_unavailable"
     decided, committed = shop.told(caller, "orders.decide", "orders.commit")
@@ -74,11 +69,6 @@ def test_a_commit_that_failed_is_told_as_failed(shop):
 
 def test_a_commit_of_unknown_outcome_takes_until_it_is_settled(shop):
     """One that turns out to be made is told once, as made."""
-
-    def lose_answer(store, commit):
-        store.commit(commit)
-        raise CommitUnknown("the answer was lost", "Settle it")
-
     shop.store.commits.append(lose_answer)
 
     def settle(_store):
