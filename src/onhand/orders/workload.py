@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import Final
 
-TWO_DAYS_US: Final = 2 * 86_400 * 1_000_000
-"""No local day that is not over began longer ago, by any zone."""
+CURRENT_DAY_AGE_US_MAX: Final = 2 * 86_400 * 1_000_000
+"""No local day that is not over began longer ago than two days, by any zone."""
 
 QUARTER_US: Final = 900 * 1_000_000
 QUARTERS_MAX: Final = 256
-"""Kept of a location before those older than two days are let go."""
+"""Kept of a location before those that no current day needs are let go."""
 
-_TWO_DAYS: Final = TWO_DAYS_US // QUARTER_US
+_QUARTERS_NEEDED: Final = CURRENT_DAY_AGE_US_MAX // QUARTER_US
 
 
 class Workload:
@@ -34,7 +34,7 @@ class Workload:
         quarters[quarter] = quarters.get(quarter, 0) + count
         self.changed.add(location)
         if len(quarters) > QUARTERS_MAX:
-            oldest = max(quarters) - _TWO_DAYS
+            oldest = max(quarters) - _QUARTERS_NEEDED
             self._counts[location] = {at: n for at, n in quarters.items() if at >= oldest}
 
     def count(self, location: str, begin_us: int, end_us: int) -> int:

@@ -29,7 +29,7 @@ from onhand.ledger.rows import HoldRow
 from onhand.logging import get_logger
 from onhand.orders.book import Book, Handover, decode_hold, decode_order, decode_return
 from onhand.orders.desk import Desk, Ids, Rules
-from onhand.orders.workload import TWO_DAYS_US
+from onhand.orders.workload import CURRENT_DAY_AGE_US_MAX
 from onhand.sourcing import NearestFewest
 from onhand.table.demand import Demand
 from onhand.table.reader import TableReader
@@ -198,7 +198,7 @@ def _load(book: Book, store: OrderStore, applied_sequence: int) -> None:
 def _count_closed(book: Book, store: OrderStore, setup: Setup, now_us: int) -> None:
     """Count against the day's capacity what was closed before the start; open orders count."""
     limited = [each.id for each in setup.locations.values() if each.daily_capacity is not None]
-    for location, created_us in store.load_closed_tasks(limited, now_us - TWO_DAYS_US):
+    for location, created_us in store.load_closed_tasks(limited, now_us - CURRENT_DAY_AGE_US_MAX):
         book.workload.add(location, created_us)
 
 
