@@ -8,7 +8,7 @@ lifespan: the server starts and stops what the routes use.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from onhand.web.rsgi import ProtocolClosed
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, HTTPScope, Message
 
     from onhand.web.rsgi import HTTPProtocol, Scope
+
+UNMATCHED: Final = "unmatched"
+"""Stands for the template of a route where none answered."""
 
 
 class _Responder:
@@ -98,12 +101,12 @@ async def call_asgi(
     Returns
     -------
     tuple
-        The status, and the template of the route that answered (``unmatched`` for none).
+        The status, and the template of the route that answered (:data:`UNMATCHED` for none).
     """
     responder = _Responder(protocol, body)
     asgi_scope = _asgi_scope(scope, path)
     await app(asgi_scope, responder.receive, responder.send)
-    template: str = asgi_scope.get("path_template") or "unmatched"
+    template: str = asgi_scope.get("path_template") or UNMATCHED
     return responder.status, template
 
 

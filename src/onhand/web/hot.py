@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from onhand.web.body import read_body
-from onhand.web.bridge import call_asgi
+from onhand.web.bridge import UNMATCHED, call_asgi
 from onhand.web.commands import ASK_PROMISE, PLACE_HOLD, PLACE_ORDER
 from onhand.web.paths import one_step_an_id
 from onhand.web.problem import problem_of
@@ -152,8 +152,8 @@ class Front:
             body = await read_body(scope, protocol, self._services.body_bytes_max)
         except Exception as error:  # noqa: BLE001 - every failure is told as a problem
             reply = problem_of(error).reply()
-            self._reply(protocol, method, "unmatched", reply)
-            return reply.status, "unmatched"
+            self._reply(protocol, method, UNMATCHED, reply)
+            return reply.status, UNMATCHED
         # Its own failures are answers too: the application turns every exception into a problem.
         status, route = await call_asgi(
             self._app, scope, protocol, path=one_step_an_id(method, path), body=body

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from onhand.tracing import current_trace
+from onhand.web.bridge import UNMATCHED
 from onhand.web.hot import READ_ROUTE, Front
 from onhand.web.services import known_method
 
@@ -21,7 +22,6 @@ API_PREFIX: Final = "/v1/"
 """What is asked under it may be traced by chance; probes and scrapers would drown it."""
 
 OK: Final = 200
-UNMATCHED: Final = "unmatched"
 
 
 class TracedFront(Front):
