@@ -75,7 +75,8 @@ class CommandRoute(Struct, frozen=True, kw_only=True):
     """How one command is asked for over HTTP.
 
     ``what`` names its decision. A command without a ``body`` reads none; one that ``may_be_empty``
-    takes no body for one that says nothing. Roles in ``also`` may give it as well.
+    takes no body for one that says nothing. Roles in ``also`` may give it as well. One that
+    ``is_question`` changes nothing: no key of it is kept, and it is answered anew.
     """
 
     what: str
@@ -86,6 +87,7 @@ class CommandRoute(Struct, frozen=True, kw_only=True):
     status: int = OK
     may_be_empty: bool = False
     also: tuple[Role, ...] = ()
+    is_question: bool = False
 
 
 def _task_route(verb: str, body: type[Command], *, may_be_empty: bool = False) -> CommandRoute:
@@ -118,7 +120,12 @@ RELEASE_HOLD: Final = CommandRoute(
     what="release_hold", method="DELETE", route="/v1/holds/{hold_id}", role="orders", body=None
 )
 ASK_PROMISE: Final = CommandRoute(
-    what="promise", method="POST", route="/v1/promises", role="orders", body=AskPromise
+    what="promise",
+    method="POST",
+    route="/v1/promises",
+    role="orders",
+    body=AskPromise,
+    is_question=True,
 )
 PLACE_ORDER: Final = CommandRoute(
     what="place_order",
@@ -181,6 +188,7 @@ COMMANDS: Final = (
     PLACE_HOLD,
     EXTEND_HOLD,
     RELEASE_HOLD,
+    ASK_PROMISE,
     PLACE_ORDER,
     CANCEL_ORDER,
     PICK_TASK,
@@ -194,7 +202,6 @@ COMMANDS: Final = (
     INSPECT_RETURN,
     CANCEL_RETURN,
 )
-"""Whatever changes something; :data:`ASK_PROMISE` changes nothing, and no key of it is kept."""
 
 
 class Commands:
@@ -239,7 +246,7 @@ class Commands:
         target
             Id of what the command is about.
         idempotency_key
-            The header of that name. A question changes nothing, and is answered anew.
+            The header of that name; of a question it is not looked at.
 
         Raises
         ------
@@ -253,7 +260,7 @@ class Commands:
         else:
             said = read_command(route, body)
         asked = Asked(what=route.what, body=said, target=target, actor=actor_of(grant))
-        if idempotency_key is None or route is ASK_PROMISE:
+        if idempotency_key is None or route.is_question:
             answer = await self._ask(asked)
         else:
             key = key_of(grant, route, target, idempotency_key)
@@ -361,6 +368,6 @@ _NAMES: Final = {
 
 _DECODE: Final[dict[str, Callable[[bytes], Command]]] = {
     route.what: msgspec.json.Decoder(route.body).decode
-    for route in (*COMMANDS, ASK_PROMISE)
+    for route in COMMANDS
     if route.body is not None
 }
