@@ -245,18 +245,10 @@ class Tracing:
         may_draw
             Whether chance may decide for it.
         """
-        parent = None
-        if traceparent is not None:
-            carrier = {TRACEPARENT: traceparent}
-            if tracestate is not None and len(tracestate) <= TRACESTATE_LENGTH_MAX:
-                carrier["tracestate"] = tracestate
-            context = self._extract(carrier)
-            place = self._api.get_current_span(context).get_span_context()
-            if place.is_valid:
-                if not place.trace_flags.sampled:
-                    return None
-                parent = context
-        if parent is None and not (may_draw and random.random() < self._ratio):  # noqa: S311 - a sample, no secret
+        parent, is_sampled = self._caller(traceparent, tracestate)
+        if parent is None:
+            is_sampled = may_draw and random.random() < self._ratio  # noqa: S311 - a sample, no secret
+        if not is_sampled:
             return None
         attributes = {"http.request.method": method}
         span = self.start(method, parent, "SERVER", time.time_ns(), attributes)
@@ -281,9 +273,8 @@ class Tracing:
             text = _traceparent_within(value)
         if len(text) <= _FLAGS or text[_FLAGS] not in _SAMPLED:
             return None
-        context = self._extract({TRACEPARENT: text})
-        place = self._api.get_current_span(context).get_span_context()
-        return Trace(self, context) if place.is_valid and place.trace_flags.sampled else None
+        context, is_sampled = self._caller(text)
+        return Trace(self, context) if context is not None and is_sampled else None
 
     def start(
         self, name: str, context: Context | None, kind: str, begun_ns: int, attributes: Attributes
@@ -303,6 +294,19 @@ class Tracing:
         closing.join(CLOSE_S_MAX)
         if closing.is_alive():
             log.warning("last_spans_not_sent", seconds=CLOSE_S_MAX)
+
+    def _caller(
+        self, traceparent: str | None, tracestate: str | None = None
+    ) -> tuple[Context | None, bool]:
+        """Read who calls, None when nobody says so legibly, and whether that is sampled."""
+        if traceparent is None:
+            return None, False
+        carrier = {TRACEPARENT: traceparent}
+        if tracestate is not None and len(tracestate) <= TRACESTATE_LENGTH_MAX:
+            carrier["tracestate"] = tracestate
+        context = self._extract(carrier)
+        place = self._api.get_current_span(context).get_span_context()
+        return (context, place.trace_flags.sampled) if place.is_valid else (None, False)
 
 
 def _traceparent_within(value: bytes) -> str:
