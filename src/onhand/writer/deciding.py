@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onhand.orders.claims import Claim
     from onhand.orders.desk import Desk
     from onhand.orders.engine import Asked
+    from onhand.tracing import Trace
     from onhand.writer.waiting import Waiting
 
 log = get_logger(__name__)
@@ -63,8 +64,8 @@ class Deciding:
         self._desk = desk
         self._store = store
         self._touched = Touched(desk, store)
-        self.traced: list[Waiting] = []
-        """The commands of the last batch that are traced."""
+        self.traces: list[Trace] = []
+        """Those of the last batch's commands that are traced."""
 
     def decide(self, waiting: Sequence[Waiting], now_us: int, stale: Answer | None) -> Commit:
         """Give every command its answer, and gather what must be committed before it is told.
@@ -83,15 +84,16 @@ class Deciding:
         known = self._known(waiting)
         self._touched.adopt(each.asked for each in waiting if each.key not in known)
         answers: dict[bytes, AnswerRow] = {}
-        self.traced = []
+        self.traces = []
         for each in waiting:
-            if each.trace is None:
+            trace = each.trace
+            if trace is None:
                 self._decide_one(each, now_us, stale, known, answers)
                 continue
             begun_ns = time.time_ns()
             self._decide_one(each, now_us, stale, known, answers)
-            tell_decision(each, begun_ns)
-            self.traced.append(each)
+            tell_decision(trace, each, begun_ns)
+            self.traces.append(trace)
         commit = commit_of(self._desk.book.changed(), list(answers.values()), now_us)
         for each in waiting:
             if each.claim_offsets is not None:

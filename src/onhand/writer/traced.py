@@ -12,6 +12,7 @@ from onhand.writer.answer import code_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onhand.tracing import Trace
     from onhand.writer.waiting import Waiting
 
 MAKES: Final = frozenset({"place_hold", "place_order", "authorise_return"})
@@ -29,11 +30,11 @@ class _Made(msgspec.Struct):
 _decode_made = msgspec.json.Decoder(_Made).decode
 
 
-def tell_decision(each: Waiting, begun_ns: int) -> None:
-    """Tell a command's trace of its decision, which is made; the command is traced."""
-    trace, answer = each.trace, each.answer
-    if trace is None or answer is None:
-        raise AssertionError("Invariant: what is told is decided, and traced")
+def tell_decision(trace: Trace, each: Waiting, begun_ns: int) -> None:
+    """Tell a command's trace of its decision, which is made."""
+    answer = each.answer
+    if answer is None:
+        raise AssertionError("Invariant: what is told is decided")
     told = {"onhand.command": each.asked.what, "onhand.outcome": each.outcome}
     if each.asked.target:
         told["onhand.id"] = each.asked.target[:ID_LENGTH_MAX]
@@ -51,14 +52,14 @@ class CommitTrace:
 
     Parameters
     ----------
-    traced
-        Those commands.
+    traces
+        Theirs.
     command_count
         How many commands share the commit.
     """
 
-    def __init__(self, traced: Sequence[Waiting], command_count: int) -> None:
-        self._traced = traced
+    def __init__(self, traces: Sequence[Trace], command_count: int) -> None:
+        self._traces = traces
         self._command_count = command_count
         self._begun_ns = time.time_ns()
         self._ended_ns = 0
@@ -72,6 +73,5 @@ class CommitTrace:
         told = {"onhand.commands": self._command_count}
         if commit_number is not None:
             told["onhand.commit_number"] = commit_number
-        for each in self._traced:
-            if each.trace is not None:
-                each.trace.span("orders.commit", self._begun_ns, self._ended_ns, told, error=error)
+        for trace in self._traces:
+            trace.span("orders.commit", self._begun_ns, self._ended_ns, told, error=error)

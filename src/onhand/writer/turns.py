@@ -168,8 +168,8 @@ class Turns:
 
     def _write(self, commit: Commit, waiting: list[Waiting]) -> None:
         if not commit.is_empty:
-            if self._deciding.traced:
-                self._commit_trace = CommitTrace(self._deciding.traced, len(waiting))
+            if self._deciding.traces:
+                self._commit_trace = CommitTrace(self._deciding.traces, len(waiting))
             begun_s = time.perf_counter()
             self._store.commit(commit)
             self._metrics.count_commit(time.perf_counter() - begun_s, len(waiting))
