@@ -61,9 +61,11 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
         timer = threading.Timer(STOP_S_MAX, _give_up)
         timer.daemon = True
         timer.start()
-        # Held to the end: a later signal must not be written into another file's descriptor.
-        while writer.fileno() >= 0:
-            reader.recv(1)
+        # Held open until the process ends, as this thread does: a later signal must not be written
+        # into another file's descriptor.
+        with writer:
+            while True:
+                reader.recv(1)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
 
