@@ -33,7 +33,7 @@ from onhand.table.directory import CHANGES_NAME, TableDirectory
 from onhand.table.reader import Cursor, TableReader, band_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from onhand.log.base import EventLog
@@ -170,10 +170,7 @@ class ChangePublisher:
     def _advance(self, cursor: Cursor) -> None:
         if cursor == self._cursor:
             return
-        path = sent_path(self._directory)
-        draft = path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.encode(cursor))
-        draft.replace(path)
+        _replace(sent_path(self._directory), cursor)
         self._cursor = cursor
 
     def _tell_rows(self, since: Cursor) -> bool:
@@ -194,34 +191,34 @@ class ChangePublisher:
                 cells = {}
         yield cells
 
-    def _tell(self, cells: dict[tuple[str, str], None]) -> None:
-        if not cells:
+    def _tell(
+        self, cells: Collection[tuple[str, str]], more_groups: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Tell of cells and the groups they are in, and of more (sku, group)."""
+        groups = {
+            (sku, group)
+            for sku, location in cells
+            for group in _groups_at(self._groups_of, location)
+        }.union(more_groups)
+        if not cells and not groups:
             return
         as_of = show_time(self._reader.progress().as_of_us)
-        records = [*self._cell_records(cells, as_of), *self._group_records(cells, as_of)]
+        records = [*self._cell_records(cells, as_of), *self._group_records(groups, as_of)]
         self._log.append(records)
         self._published.add(len(records))
 
-    def _cell_records(self, cells: dict[tuple[str, str], None], as_of: str) -> Iterator[NewRecord]:
-        skus, locations = map(list, zip(*cells, strict=True))
+    def _cell_records(self, cells: Collection[tuple[str, str]], as_of: str) -> Iterator[NewRecord]:
+        skus, locations = [sku for sku, _ in cells], [location for _, location in cells]
         found = self._reader.available_many(skus, locations).tolist()
         for (sku, location), available in zip(cells, found, strict=True):
             yield self._record(sku, f"location:{location}", f"{sku}|{location}", available, as_of)
 
-    def _group_records(self, cells: dict[tuple[str, str], None], as_of: str) -> Iterator[NewRecord]:
-        touched = {
-            (sku, group)
-            for sku, location in cells
-            for group in _groups_at(self._groups_of, location)
-        }
-        for sku, group in sorted(touched):
-            yield self._group_record(sku, group, as_of)
-
-    def _group_record(self, sku: str, group: str, as_of: str) -> NewRecord:
-        # Of a group that no location names any more, the compacted topic still has what it was.
-        is_there = self._reader.has_scope(f"group:{group}")
-        available = self._reader.group_available(sku, group) if is_there else 0
-        return self._record(sku, f"group:{group}", f"{sku}|group:{group}", available, as_of)
+    def _group_records(self, groups: set[tuple[str, str]], as_of: str) -> Iterator[NewRecord]:
+        for sku, group in sorted(groups):
+            # Of a group that no location names any more, the compacted topic still has what it was.
+            is_there = self._reader.has_scope(f"group:{group}")
+            available = self._reader.group_available(sku, group) if is_there else 0
+            yield self._record(sku, f"group:{group}", f"{sku}|group:{group}", available, as_of)
 
     def _record(self, sku: str, scope: str, key: str, available: int, as_of: str) -> NewRecord:
         told = Told(sku, scope, available, band_of(available, self._low_stock), as_of)
@@ -239,10 +236,7 @@ class ChangePublisher:
             self._groups_of = _groups_of(self._setup)
             self._reader.set_scopes(self._setup, time.time())
         if self._untold is not None:
-            if self._untold.available is None:
-                self._tell_everything(self._untold.groups_of)
-            else:
-                self._tell_since(self._untold.available, self._untold.groups_of)
+            self._tell_setup(self._untold)
             # Only now: a log that cannot be reached is told of it in a later turn.
             self._untold = None
             self._note_told_by()
@@ -260,53 +254,34 @@ class ChangePublisher:
         return _Before(None, told_by.groups_of)
 
     def _note_told_by(self) -> None:
-        draft = self._told_by_path.with_suffix(".new")
         try:
-            draft.write_bytes(msgspec.json.encode(_ToldBy(self._setup_version, self._groups_of)))
-            draft.replace(self._told_by_path)
+            _replace(self._told_by_path, _ToldBy(self._setup_version, self._groups_of))
         except OSError as error:
             # The next start tells everything once more, which is harmless.
             log.warning("told_setup_not_noted", path=str(self._told_by_path), error=str(error))
 
-    def _tell_everything(self, groups_before: dict[str, list[str]]) -> None:
-        """Tell of all cells and groups: the set-up changed while nobody told of it."""
-        regrouped = self._regrouped(groups_before)
-        for cells in self._cells_since(Cursor((), ())):
-            self._tell(cells)
-            self._tell_groups(
-                {(sku, group) for sku, location in cells for group in regrouped.get(location, ())}
-            )
-
-    def _tell_since(
-        self, old: dict[tuple[str, str], int], groups_before: dict[str, list[str]]
-    ) -> None:
-        after = self._available_by_cell()
-        self._tell({cell: None for cell, units in after.items() if old.get(cell) != units})
-        regrouped = self._regrouped(groups_before)
-        self._tell_groups(
-            {
-                (sku, group)
-                for (sku, location), units in after.items()
-                if units > 0 or old.get((sku, location), 0) > 0
-                for group in regrouped.get(location, ())
-            }
-        )
-
-    def _regrouped(self, groups_before: dict[str, list[str]]) -> dict[str, set[str]]:
-        """Name the groups that each location has joined or left, which changes no cell."""
-        return {
-            location: {*_groups_at(groups_before, location)}
-            ^ {*_groups_at(self._groups_of, location)}
-            for location in {*groups_before, *self._groups_of}
-        }
-
-    def _tell_groups(self, touched: set[tuple[str, str]]) -> None:
-        if not touched:
+    def _tell_setup(self, before: _Before) -> None:
+        """Tell of what a set-up has changed; of everything when it did so while nobody told."""
+        old = before.available
+        if old is None:
+            for cells in self._cells_since(Cursor((), ())):
+                self._tell(cells, self._regrouped(cells, before))
             return
-        as_of = show_time(self._reader.progress().as_of_us)
-        records = [self._group_record(sku, group, as_of) for sku, group in sorted(touched)]
-        self._log.append(records)
-        self._published.add(len(records))
+        new = self._available_by_cell()
+        changed = [cell for cell, units in new.items() if old.get(cell) != units]
+        stocked = [cell for cell, units in new.items() if units > 0 or old.get(cell, 0) > 0]
+        self._tell(changed, self._regrouped(stocked, before))
+
+    def _regrouped(
+        self, cells: Iterable[tuple[str, str]], before: _Before
+    ) -> Iterator[tuple[str, str]]:
+        """Name each (sku, group) that a cell's location has joined or left; it changes no cell."""
+        moved = {
+            location: {*_groups_at(before.groups_of, location)}
+            ^ {*_groups_at(self._groups_of, location)}
+            for location in {*before.groups_of, *self._groups_of}
+        }
+        return ((sku, group) for sku, location in cells for group in moved.get(location, ()))
 
     def _available_by_cell(self) -> dict[tuple[str, str], int]:
         found: dict[tuple[str, str], int] = {}
@@ -346,6 +321,13 @@ def publish_changes(settings: Settings, stopping: threading.Event) -> None:
         event_log.close()
         ledger.close()
         page.close()
+
+
+def _replace(path: Path, document: msgspec.Struct) -> None:
+    """Write a document in the place of the one before, so that it is found whole."""
+    draft = path.with_suffix(".new")
+    draft.write_bytes(msgspec.json.encode(document))
+    draft.replace(path)
 
 
 def _groups_of(setup: Setup) -> dict[str, list[str]]:
