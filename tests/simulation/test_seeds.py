@@ -49,6 +49,32 @@ def test_another_seed_takes_other_steps(places):
     assert simulate(places, 1, 50).digest != simulate(places, 2, 50).digest
 
 
+def run_command(*arguments):
+    """Run ``onhand simulate`` and return the lines of its two outputs."""
+    done = subprocess.run(
+        [sys.executable, "-m", "onhand.cli", "simulate", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def test_the_command_prints_what_came_of_the_seeds_and_nothing_else():
+    """What the engine logs as it starts is no output; how far it is stands beside it."""
+    out, err = run_command("--seeds", "2", "--steps", "5", "--processes", "1")
+    assert out == ["2 seeds of 5 steps, 0 broken"]
+    assert all(line.startswith("Simulating: ") for line in err), err
+
+
+def test_the_command_prints_every_step_of_one_seed(places):
+    """As the trace has them, then its hash."""
+    out, err = run_command("--first-seed", "3", "--steps", "5", "--trace")
+    found = simulate(places, 3, 5, keep_trace=True)
+    assert out == [*found.lines, f"seed 3: {found.digest}"]
+    assert not err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from onhand.logging import configure_logging
+
 if TYPE_CHECKING:
     from onhand.simulation.run import Finding
 
@@ -31,6 +33,8 @@ def simulate(*, seeds: int, first_seed: int, steps: int, processes: int | None, 
     docs/simulation.md. The same seed takes the same steps. Exit code 1: an invariant did not hold;
     the seed is printed, and the command that runs it again.
     """
+    # Other commands' settings do so; a log that nobody configured is written among the output.
+    configure_logging(level="warning")
     if trace:
         return _trace(first_seed, steps)
     from onhand.cli.progress import progress  # noqa: PLC0415 - keeps `onhand --help` quick

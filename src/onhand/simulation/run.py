@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from onhand.ledger import open_ledger
+from onhand.logging import configure_logging
 from onhand.metrics import Page
 from onhand.settings import Settings
 from onhand.simulation.ending import check_end, come_to_rest
@@ -95,6 +96,7 @@ _places: list[Places] = []
 
 def _start_process() -> None:
     gc.disable()
+    configure_logging(level="warning")
     _places.append(_stack.enter_context(open_places()))
 
 
