@@ -6,6 +6,7 @@ What comes out is compared with a few lines of pandas over the same lines; see
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import threading
@@ -13,6 +14,7 @@ import time
 
 import pytest
 
+from onhand import cli
 from onhand.cli.demo import on_hand_of_every_cell
 from onhand.identity import read_identity
 from onhand.ingest.dead_letters import list_dead_letters
@@ -26,6 +28,7 @@ from tests.deployments import Deployment, wait_until
 
 WEATHER = Disturbance(duplicates=0.1, disorder=0.2, rubbish=0.02)
 WHOLE_YEAR = None
+YEAR_US = 366 * 86_400 * 1_000_000
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -141,3 +144,20 @@ def test_sales_over_http_end_as_pandas_says(deployment):
     with contextlib.closing(open_log(settings)) as log:
         reader = wait_applied(settings, log, 120)
         assert differences(year, reader) == {}
+
+
+def test_only_refusals_that_were_not_meant_fail_the_command(deployment, capsys):
+    """Rubbish that was asked for is refused as it should be; a year to come should not be sent."""
+
+    def replay(*options):
+        http = ("--to", "http", "--url", deployment.url, "--no-locations", "--limit", "500")
+        code = cli.run(["replay", "completejourney", *http, *options])
+        return code, capsys.readouterr().out
+
+    code, out = replay("--rubbish", "0.5")
+    mixed_in = re.search(r"([\d,]+) bad\.", out)[1]
+    assert f"Refused by the server: {mixed_in} (" in out
+    assert code == 0
+    code, out = replay("--now", str(time.time_ns() // 1_000 + 5 * YEAR_US))
+    assert re.search(r"Refused by the server: [1-9][\d,]* \(clock_ahead\)\.", out)
+    assert code == 1

@@ -58,12 +58,13 @@ def replay(
     disorder: float,
     rubbish: float,
     locations: bool,
-) -> None:
+) -> int:
     """Publish DATASET as stock events that end now, with opening stock and deliveries.
 
     completejourney: 1.47 million sale lines of 457 grocery stores, a year of baskets. Its events
     are up to a year old, so ingest must run with --late-window off. The same --now and --seed
-    give the same events, so an interrupted replay can be repeated.
+    give the same events, so an interrupted replay can be repeated. Exit code 1: the server
+    refused more than the bad events that were mixed in.
     """
     del dataset
     year = load(now, limit, seed, (duplicates, disorder, rubbish))
@@ -73,6 +74,7 @@ def replay(
     with _sink(settings, target, url, token) as sink:
         sent = send(year, sink, rate)
     report(year, sent, time.monotonic() - begun_s)
+    return 1 if sent.rejected_count > year.tally.rubbish_count else 0
 
 
 def load(
@@ -131,7 +133,8 @@ def report(year: Year, sent: Sent, seconds: float) -> None:
             f"{tally.rubbish_count:,} bad."
         )
     if sent.rejected_count:
-        click.echo(f"Refused by the server: {sent.rejected_count:,}.")
+        codes = ", ".join(sorted({each.code for each in sent.rejected}))
+        click.echo(f"Refused by the server: {sent.rejected_count:,} ({codes}).")
 
 
 @contextlib.contextmanager
