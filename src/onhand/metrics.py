@@ -196,7 +196,12 @@ _METRICS: Final = (
         "counter",
         "Units of a shortfall that were backordered, cancelled or left to people.",
     ),
-    Metric("onhand_outbox_pending", "gauge", "Committed events not in the log yet.", ("topic",)),
+    Metric(
+        "onhand_outbox_pending",
+        "gauge",
+        "Committed events not in the log yet; absent after a start until they are counted.",
+        ("topic",),
+    ),
     Metric("onhand_handovers_in_flight", "gauge", "Movements that supply has not applied yet."),
     Metric("onhand_claims_total", "counter", "Claims of tills, by what they were.", ("outcome",)),
     Metric("onhand_recommendation_baskets_total", "counter", "Baskets learnt from."),

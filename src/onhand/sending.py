@@ -59,6 +59,8 @@ class Sent(msgspec.Struct, kw_only=True):
     accepted: int = 0
     rejected: list[Refusal] = []
     rejected_count: int = 0
+    codes: set[str] = set()
+    """Why events were refused; of all refusals, also of those not remembered one by one."""
 
 
 class Answer(msgspec.Struct):
@@ -140,6 +142,7 @@ class HttpSink:
         answer = self.post([record.value for record in batch])
         self.sent.accepted += answer.accepted
         self.sent.rejected_count += len(answer.rejected)
+        self.sent.codes.update(each.code for each in answer.rejected)
         room = max(0, self._refusals_max - len(self.sent.rejected))
         self.sent.rejected += [
             msgspec.structs.replace(each, index=each.index + self._index)

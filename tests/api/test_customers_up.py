@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.deployments import Deployment, children_of, wait_until
 from tests.servers import event
 
@@ -34,6 +36,7 @@ def wait_counted(deployment, count):
     wait_until(lambda: line in str(deployment.get("/metrics")[1]))
 
 
+@pytest.mark.slow
 def test_purchases_are_followed_whatever_becomes_of_the_feed(tmp_path):
     """What is sold is in the history soon, each sale once, also when the feed was killed."""
     deployment = Deployment(tmp_path)

@@ -214,6 +214,7 @@ def sell_out(deployment, kill_at, seed):
     check(deployment, sale)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_last_units_are_promised_once_though_the_server_is_killed(deploy):
     """100 units, 64 customers, one kill -9 in the middle: 100 units are promised, all known."""

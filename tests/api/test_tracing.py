@@ -228,6 +228,7 @@ def test_what_is_read_again_after_a_crash_is_not_told_twice(traced, collector):
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_chance_decides_about_requests_that_nobody_traces(tmp_path, collector):
     """With a ratio of 1 every request under /v1 begins a trace, and no probe does."""
     flags = ("--otlp-endpoint", collector.url, "--trace-sample-ratio", "1")

@@ -103,6 +103,7 @@ def test_all_that_was_accepted_is_there_after_a_restart(deploy):
     assert again.on_hand("sku-1", "store-1") == 5
 
 
+@pytest.mark.slow
 def test_children_of_a_killed_tree_end_and_its_leftovers_are_freed(deploy):
     """Kill -9 of `up` ends its processes; the next start works and frees what was left."""
     running = deploy().wait_started()
@@ -144,6 +145,7 @@ def test_a_port_in_use_ends_it_at_once(deploy):
     assert not refused.table_path().exists()
 
 
+@pytest.mark.slow
 def test_a_second_up_on_the_same_data_is_refused_and_harms_nothing(deploy):
     """The second ends with exit code 1 and the first serves on."""
     running = deploy().wait_started()

@@ -114,6 +114,7 @@ def kill_at_random(settings: Settings, kill_count: int) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_a_feed_that_is_killed_keeps_each_purchase_once(settings):
     """Three times, at work, on each kind of log."""
     kill_at_random(settings, 3)

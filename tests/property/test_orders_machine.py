@@ -1063,7 +1063,8 @@ def chosen(things, seed):
 
 
 @pytest.fixture(
-    scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+    scope="module",
+    params=["sqlite", pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])],
 )
 def world(request, tmp_path_factory):
     """Make deployments, one after the other, on one database that each finds empty."""

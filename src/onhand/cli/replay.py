@@ -133,7 +133,7 @@ def report(year: Year, sent: Sent, seconds: float) -> None:
             f"{tally.rubbish_count:,} bad."
         )
     if sent.rejected_count:
-        codes = ", ".join(sorted({each.code for each in sent.rejected}))
+        codes = ", ".join(sorted(sent.codes))
         click.echo(f"Refused by the server: {sent.rejected_count:,} ({codes}).")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -324,10 +325,16 @@ def publish_changes(settings: Settings, stopping: threading.Event) -> None:
 
 
 def _replace(path: Path, document: msgspec.Struct) -> None:
-    """Write a document in the place of the one before, so that it is found whole."""
-    draft = path.with_suffix(".new")
-    draft.write_bytes(msgspec.json.encode(document))
-    draft.replace(path)
+    """Write a document in the place of the one before, so that it is found whole.
+
+    A process that was overtaken may do the same this moment: each has a draft of its own.
+    """
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.new")
+    try:
+        draft.write_bytes(msgspec.json.encode(document))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _groups_of(setup: Setup) -> dict[str, list[str]]:

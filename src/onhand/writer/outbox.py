@@ -156,7 +156,7 @@ class Outbox:
     def warnings(self) -> list[str]:
         """Say what cannot be sent."""
         return [
-            f"{_counted(lane.pending)} wait to be written to {lane.topic}: {lane.error}"
+            f"{_count_of(lane.pending)}events wait to be written to {lane.topic}: {lane.error}"
             for lane in (self._ledger, self._events)
             if lane.error is not None and time.monotonic() - lane.failing_since_s > WARN_S
         ]
@@ -369,8 +369,8 @@ class _Lane:
         return self._give_up_s is not None and time.monotonic() >= self._give_up_s
 
 
-def _counted(pending: int | None) -> str:
-    return f"{pending} events" if pending is not None else "events"
+def _count_of(pending: int | None) -> str:
+    return "" if pending is None else f"{pending} "
 
 
 def _without_data(record: NewRecord) -> NewRecord:

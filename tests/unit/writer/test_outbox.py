@@ -119,22 +119,25 @@ def test_what_waits_is_not_told_before_it_is_counted(deploy, monkeypatch):
     read = OrderStore.pending_events
 
     def read_late(store, count_max):
-        looks.wait(20)
+        looks.wait()
         return read(store, count_max)
 
     monkeypatch.setattr(OrderStore, "pending_events", read_late)
     shop.page.close()
     shop.page = Page(shop.page.directory, "test")
     shop.open()
-    wait_until(lambda: shop.writer.outbox_pending() == {LEDGER: 0})
-    wait_until(lambda: ("onhand_outbox_pending", (LEDGER,)) in collect(shop.page.directory))
-    assert ("onhand_outbox_pending", (ORDER_EVENTS,)) not in collect(shop.page.directory)
-    looks.set()
+    try:
+        wait_until(lambda: shop.writer.outbox_pending() == {LEDGER: 0})
+        wait_until(lambda: ("onhand_outbox_pending", (LEDGER,)) in collect(shop.page.directory))
+        assert ("onhand_outbox_pending", (ORDER_EVENTS,)) not in collect(shop.page.directory)
+    finally:
+        looks.set()
     wait_until(lambda: shop.counted("onhand_outbox_pending", ORDER_EVENTS) == 3)
     down.is_down = False
     wait_until(shop.has_sent_all)
 
 
+@pytest.mark.slow
 def test_more_than_is_kept_in_memory_is_read_back(deploy, monkeypatch):
     """A backlog larger than the memory for it is sent whole and in order."""
     monkeypatch.setattr("onhand.writer.outbox.KEPT_COUNT_MAX", 50)
