@@ -8,6 +8,7 @@ import msgspec
 from litestar import Litestar
 
 from onhand.metrics import REGISTRY
+from onhand.model.codes import MEANINGS
 from onhand.web.app import READ_ROUTES, WRITE_ROUTES
 from onhand.web.exposition import TABLE_GAUGES
 from onhand.web.openapi import openapi_document
@@ -65,6 +66,18 @@ and in a body alike.
 | --- | --- | --- | --- |
 """
 
+_REFUSED_HEAD: Final = """
+## Refused events
+
+Why one event was not taken: the `code` of each in `rejected` that `POST /v1/events` answers, of
+what `onhand publish` and `onhand replay` say, and of a dead letter; the label `reason` of
+`onhand_events_dead_total`. An event that breaks several rules is refused with the first of them:
+reading it, its type, its fields, what holds between fields, time.
+
+| code | |
+| --- | --- |
+"""
+
 
 def http_page() -> str:
     """Write docs/reference/http.md."""
@@ -100,7 +113,9 @@ def problems_page() -> str:
         f"| `{code}` | {kind.status} | {kind.title} | {kind.meaning} |\n"
         for code, kind in KINDS.items()
     ]
-    return _GENERATED.format("problems") + _PROBLEMS_HEAD + "".join(rows)
+    refused = [f"| `{code}` | {meaning} |\n" for code, meaning in MEANINGS.items()]
+    page = [_GENERATED.format("problems"), _PROBLEMS_HEAD, *rows, _REFUSED_HEAD, *refused]
+    return "".join(page)
 
 
 def metrics_page() -> str:
