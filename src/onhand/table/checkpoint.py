@@ -13,9 +13,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from onhand.errors import CheckpointInvalid, TableUnavailable
+from onhand.logging import get_logger
 from onhand.table.checkpoint_file import (
     FORMAT,
     Checkpoint,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "CheckpointMeta", "Checkpoints"]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 KEPT: Final = 2
 DAY_US: Final = 86_400_000_000
