@@ -377,9 +377,8 @@ class Life:
                 await self.post("error", f"/v1/tasks/{task}/collect", wrong, WRONG_CODES)
         reply = await self.post(verb, f"/v1/tasks/{task}/{verb}", body, STEP_CODES)
         if reply.is_success:
-            for line in reply.document()["lines"]:
-                units = line["handed_over"] - told[line["sku"]]
-                self._leave(order_id, line["sku"], picked["location"], units)
+            for sku, units in left_besides(reply.document(), told).items():
+                self._leave(order_id, sku, picked["location"], units)
 
     async def _tell_by_till(self, order_id: str, task: str) -> Counter[str]:
         """Let a till tell of all that a task hands over; answer the units of each SKU."""
@@ -400,3 +399,15 @@ class Life:
     def _leave(self, order_id: str, sku: str, location: str, units: int) -> None:
         self.lived.account.move(sku, location, -units)
         self.lived.left[order_id] += units
+
+
+def left_besides(task: dict[str, Any], told: Counter[str]) -> Counter[str]:
+    """Count the units of each SKU that a task has handed over and no till has told of.
+
+    A line of a task may be there twice: what was sourced again may come back to where it was.
+    """
+    left: Counter[str] = Counter()
+    for line in task["lines"]:
+        left[line["sku"]] += line["handed_over"]
+    left.subtract(told)
+    return left

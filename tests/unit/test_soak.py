@@ -10,6 +10,7 @@ from benchmarks.soak.account import Account, Cell
 from benchmarks.soak.check import check_orders, check_shelves
 from benchmarks.soak.feed import Events
 from benchmarks.soak.latencies import Latencies
+from benchmarks.soak.lives import left_besides
 from benchmarks.soak.verdict import judge, slope_an_hour
 from benchmarks.soak.watch import Process, Sample
 from benchmarks.soak.world import World
@@ -190,3 +191,11 @@ def finished(events, records):
     """Let no more begin; yield what follows."""
     events.finish()
     yield from records
+
+
+def test_what_a_till_has_told_of_is_taken_off_once_though_a_task_has_a_line_twice():
+    """Two tellers of three apples, which came to the task one after the other."""
+    lines = [("apple", 2), ("apple", 1), ("pear", 2)]
+    task = {"lines": [{"sku": sku, "handed_over": units} for sku, units in lines]}
+    assert left_besides(task, Counter(apple=3)) == Counter(apple=0, pear=2)
+    assert left_besides(task, Counter()) == Counter(apple=3, pear=2)
