@@ -108,7 +108,7 @@ def differences(year, reader):
 @pytest.mark.parametrize(
     ("limit", "kill_interval_s"),
     [
-        pytest.param(30_000, 1.5, id="month", marks=pytest.mark.timeout(240)),
+        pytest.param(30_000, 1.5, id="month", marks=[pytest.mark.slow, pytest.mark.timeout(240)]),
         pytest.param(
             WHOLE_YEAR, 4.0, id="year", marks=[pytest.mark.slow, pytest.mark.timeout(900)]
         ),
