@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 YOUNG_MAX: Final = 32_768
-"""Answers after which the young ones become a run; about twice as many are kept whole."""
+YOUNG_BYTES_MAX: Final = 16 << 20
+"""Answers, and bytes of their documents, after which the young ones become a run; up to twice as
+many are kept whole."""
 
 _HASH_BYTES: Final = 8
 _NUMBER_BITS: Final = 30
@@ -42,10 +44,18 @@ class AnswerIndex:
         Lowest number of a commit that may hold an answer.
     """
 
-    def __init__(self, base: int = 0, *, young_max: int = YOUNG_MAX) -> None:
+    def __init__(
+        self,
+        base: int = 0,
+        *,
+        young_max: int = YOUNG_MAX,
+        young_bytes_max: int = YOUNG_BYTES_MAX,
+    ) -> None:
         self._base = base
         self._horizon = base
         self._young_max = young_max
+        self._young_bytes_max = young_bytes_max
+        self._young_bytes = 0
         self._young: dict[bytes, AnswerRow] = {}
         self._old: dict[bytes, AnswerRow] = {}
         self._young_words: list[Words] = []
@@ -67,7 +77,8 @@ class AnswerIndex:
         relative = np.full(len(rows), number - self._base, np.int64)
         self._young_words.append(_words(hashes_of([row.key for row in rows]), relative))
         self._young.update((row.key, row) for row in rows)
-        if len(self._young) >= self._young_max:
+        self._young_bytes += sum(len(row.document) for row in rows)
+        if len(self._young) >= self._young_max or self._young_bytes >= self._young_bytes_max:
             young = self._young
             self.settle()
             self._old = young
@@ -78,6 +89,7 @@ class AnswerIndex:
         if words:
             self._add_run(np.concatenate(words))
         self._young, self._old = {}, {}
+        self._young_bytes = 0
 
     def find(self, keys: Sequence[bytes]) -> tuple[dict[bytes, AnswerRow], list[int]]:
         """Look keys up: the answers known, and numbers of commits that may hold more, sorted.

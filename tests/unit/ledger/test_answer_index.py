@@ -9,8 +9,8 @@ from onhand.ledger.answer_index import AnswerIndex, hashes_of
 from onhand.ledger.rows import AnswerRow
 
 
-def row(key):
-    return AnswerRow(key, b"", False, b"", 0)
+def row(key, document=b""):
+    return AnswerRow(key, b"", False, document, 0)
 
 
 def key(number):
@@ -64,6 +64,18 @@ def test_forgotten_commits_are_let_go():
     assert len(index) < 1_000
     assert index.find([key(505)]) == ({}, [])
     assert index.find([key(1_905)]) == ({}, [190])
+
+
+def test_long_answers_are_kept_whole_by_their_bytes():
+    """However long documents are, what is kept of them is at most twice the bound."""
+    index = AnswerIndex(young_bytes_max=1_000)
+    for number in range(1, 21):
+        index.add(number, [row(key(number), document=bytes(300))])
+    known, numbers = index.find([key(each) for each in range(1, 21)])
+    assert set(known) == {key(each) for each in range(13, 21)}
+    assert numbers == list(range(1, 13))
+    index.settle()
+    assert index.find([key(20)]) == ({}, [20])
 
 
 def test_numbers_may_outgrow_a_word():
