@@ -43,6 +43,8 @@ OPEN = [
     pytest.param(1_000_000, id="large", marks=pytest.mark.slow),
 ]
 DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+SUFFIXES = {"sqlite": "", "postgres": "_postgres"}
+"""What the keys of figures end in, by where the ledger is."""
 
 
 class Shop(Deployment):
@@ -111,6 +113,17 @@ def opened_shop(database=None):
         yield shop
 
 
+@contextlib.contextmanager
+def shops_on(request, kind, count):
+    """Open so many shops, each with a ledger of its own in that kind of database."""
+    with contextlib.ExitStack() as stack:
+        databases = [None] * count
+        if kind == "postgres":
+            server = request.getfixturevalue("durable_server")
+            databases = [stack.enter_context(new_database(server)) for _ in databases]
+        yield [stack.enter_context(opened_shop(each)) for each in databases]
+
+
 @pytest.fixture
 def served():
     """Set the process up as a server does."""
@@ -161,12 +174,8 @@ def bare_rate(folder, count=20):
 @pytest.mark.usefixtures("served")
 def bench_durable_holds(benchmark, request, tmp_path, kind, seconds):
     """256 clients hold one unit each, again and again; every answer is on disk."""
-    with contextlib.ExitStack() as stack:
-        database = None
-        if kind == "postgres":
-            server = request.getfixturevalue("durable_server")
-            database = stack.enter_context(new_database(server))
-        shop = stack.enter_context(opened_shop(database)).open()
+    with shops_on(request, kind, 1) as (shop,):
+        shop.open()
         measured = benchmark.pedantic(
             lambda: uvloop.run(hold_for(shop.writer, seconds)), rounds=1, warmup_rounds=1
         )
@@ -175,7 +184,10 @@ def bench_durable_holds(benchmark, request, tmp_path, kind, seconds):
         limit, limit_name = (
             (bare_rate(tmp_path), "one bare INSERT of the same bytes a batch of 256")
             if kind == "sqlite"
-            else (pgbench_rate(database, max(1, seconds), tmp_path), "pgbench, updates/s")
+            else (
+                pgbench_rate(shop.settings.database, max(1, seconds), tmp_path),
+                "pgbench, updates/s",
+            )
         )
     p50, p99 = np.percentile(taken_ms, [50, 99])
     note = f"256 in flight, answered after {p50:.1f} ms (p50), {p99:.1f} ms (p99)"
@@ -184,9 +196,10 @@ def bench_durable_holds(benchmark, request, tmp_path, kind, seconds):
 
 
 @pytest.mark.parametrize("open_count", OPEN)
-def bench_hold_beside_many(benchmark, open_count):
+@pytest.mark.parametrize("kind", DATABASES)
+def bench_hold_beside_many(benchmark, request, kind, open_count):
     """Place the next holds on a SKU that has many open, and on one that has a hundred."""
-    with opened_shop() as few, opened_shop() as many:
+    with shops_on(request, kind, 2) as (few, many):
         for shop, count in ((few, FEW), (many, open_count)):
             shop.recover()
             shop.fill(count)
@@ -203,17 +216,18 @@ def bench_hold_beside_many(benchmark, open_count):
         ratio = np.median(taken[many]) / np.median(taken[few])
         gc.unfreeze()
     note = f"{np.median(taken[many]) / CLIENT_COUNT * 1e6:.1f} us a hold"
-    state(benchmark, "hold_beside_many", ratio, note=note)
+    state(benchmark, f"hold_beside_many{SUFFIXES[kind]}", ratio, note=note)
 
 
 @pytest.mark.parametrize("open_count", OPEN)
-def bench_start_with_open(benchmark, open_count):
+@pytest.mark.parametrize("kind", DATABASES)
+def bench_start_with_open(benchmark, request, kind, open_count):
     """Start an order writer on a ledger that has many open holds."""
-    with opened_shop() as shop:
+    with shops_on(request, kind, 1) as (shop,):
         shop.recover()
         shop.fill(open_count)
         taken_s = []
         benchmark.pedantic(lambda: taken_s.append(shop.recover()), rounds=2)
         assert len(shop.opened.desk.book.holds) == open_count
         assert shop.reserved("sku-0") == open_count
-    state(benchmark, "orders_start", min(taken_s))
+    state(benchmark, f"orders_start{SUFFIXES[kind]}", min(taken_s))

@@ -1,20 +1,21 @@
 """Holds, orders and promises over HTTP, beside the bare server in the same run.
 
 Everything is as in production: ``onhand serve`` in a process of its own with its order writer,
-tokens asked for and checked, every answer on disk before it is given, a ledger in SQLite. The bare
-server is the same server program with its fastest interface and one function, which reads the same
-body and answers a constant of the size of a real answer.
+tokens asked for and checked, every answer on disk before it is given, a ledger in SQLite and one in
+PostgreSQL. The bare server is the same server program with its fastest interface and one function,
+which reads the same body and answers a constant of the size of a real answer.
 
-Bias: server, writer and load share all cores as the system sees fit, for a server that waits for
-its disk in one thread works in another meanwhile; runs of the two servers alternate and the median
-counts. The load is a C program, one thread, connections kept alive, requests made beforehand, SKUs
-at random, one line a hold, stock that does not run out. The rate of a latency run is half of what
-the server reached, by the clock, and latency counts from when a request was due. Nobody applies
-what is handed over; nothing is.
+Bias: server, writer, database and load share all cores as the system sees fit, for a server that
+waits for its disk in one thread works in another meanwhile; runs of the two servers alternate and
+the median counts. The load is a C program, one thread, connections kept alive, requests made
+beforehand, SKUs at random, one line a hold, stock that does not run out. The rate of a latency run
+is half of what the server reached, by the clock, and latency counts from when a request was due.
+Nobody applies what is handed over; nothing is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.bench_ledger import durable_server
 from benchmarks.figures import state
 from benchmarks.kit.http_load import bare_server, request, run_load
 from onhand.configuration import load_settings
 from onhand.ledger import SetupStore, TokenStore, open_ledger
 from onhand.model.setup import Location
 from tests.deployments import wait_until
+from tests.postgres import new_database
 from tests.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["durable_server"]
 
 SMALL = pytest.param((500, 0.3, 1), id="small")
 LARGE = pytest.param((50_000, 5.0, 3), id="large", marks=pytest.mark.slow)
@@ -41,6 +46,9 @@ CONNECTIONS = 32
 REQUEST_COUNT = 10_000
 FOREVER = ("--max-supply-age-ms", "3600000")
 """Nobody stamps the tables of a benchmark."""
+
+SUFFIXES = {"sqlite": "", "postgres": "_postgres"}
+"""What the keys of figures end in, by where the ledger is."""
 
 
 def sku(number: int) -> str:
@@ -57,14 +65,27 @@ def places_of(number: int) -> list[int]:
 
 
 class Load:
-    """A server with stock, a token, and how long to measure how often."""
+    """A server with stock, a token, and how long to measure how often.
 
-    def __init__(self, scratch, sku_count: int, seconds: float, rounds: int) -> None:
+    ``database`` is the URL of its ledger, None for SQLite.
+    """
+
+    def __init__(
+        self,
+        scratch,
+        sku_count: int,
+        seconds: float,
+        rounds: int,
+        *,
+        database: str | None = None,
+    ) -> None:
         self.sku_count, self.seconds, self.rounds = sku_count, seconds, rounds
-        self.server = Server(scratch, *FOREVER, auth=True)
+        where = {} if database is None else {"database": database}
+        flags = () if database is None else ("--database", database)
+        self.server = Server(scratch, *FOREVER, *flags, auth=True)
         self._fill()
         self.server.publish()
-        ledger = open_ledger(load_settings({"data": str(self.server.data)}))
+        ledger = open_ledger(load_settings({"data": str(self.server.data), **where}))
         token = TokenStore(ledger).create("orders")
         SetupStore(ledger).put_locations([_location(number) for number in range(LOCATION_COUNT)])
         ledger.close()
@@ -112,13 +133,22 @@ def _location(number: int) -> Location:
     )
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def kind(request) -> str:
+    """Name the database that has the ledger."""
+    return request.param
+
+
 @pytest.fixture(params=[SMALL, LARGE])
-def load(request, tmp_path) -> Iterator[Load]:
-    load = Load(tmp_path, *request.param)
-    try:
+def load(request, tmp_path, kind) -> Iterator[Load]:
+    with contextlib.ExitStack() as stack:
+        database = None
+        if kind == "postgres":
+            server = request.getfixturevalue("durable_server")
+            database = stack.enter_context(new_database(server))
+        load = Load(tmp_path, *request.param, database=database)
+        stack.callback(load.server.close)
         yield load.open()
-    finally:
-        load.server.close()
 
 
 def hold(number: int) -> dict:
@@ -147,7 +177,7 @@ def measured(benchmark, load: Load, ports: list[int], requests: list[bytes]) -> 
     return [statistics.median(reached) for reached in rates.values()]
 
 
-def bench_http_hold(benchmark, load, tmp_path):
+def bench_http_hold(benchmark, load, kind, tmp_path):
     """Hold one unit of one SKU: 0.4 of the bare server, p99 of 10 ms at half that rate."""
     requests = load.requests("/v1/holds", map(hold, load.skus()))
     answer = load.ask("/v1/holds", hold(1))
@@ -166,10 +196,11 @@ def bench_http_hold(benchmark, load, tmp_path):
             )
             for port in (bare_port, load.server.port)
         )
-    state(benchmark, "http_hold", ours, limit=bare, limit_name="the bare server")
+    suffix = SUFFIXES[kind]
+    state(benchmark, f"http_hold{suffix}", ours, limit=bare, limit_name="the bare server")
     state(
         benchmark,
-        "http_hold_p99",
+        f"http_hold_p99{suffix}",
         tail.percentiles["p99"],
         limit=bare_tail.percentiles["p99"],
         limit_name="the bare server at that rate",
@@ -178,7 +209,7 @@ def bench_http_hold(benchmark, load, tmp_path):
     )
 
 
-def bench_http_order(benchmark, load):
+def bench_http_order(benchmark, load, kind):
     """Order two lines, to be shipped from one of ten places."""
     requests = load.requests("/v1/orders", map(order, load.skus()))
     (ours,) = measured(benchmark, load, [load.server.port], requests)
@@ -186,21 +217,25 @@ def bench_http_order(benchmark, load):
         load.server.port,
         requests,
         connections=CONNECTIONS,
+        core=None,
         seconds=2 * load.seconds,
         rate=ours / 2,
     )
-    state(benchmark, "http_order", ours)
+    suffix = SUFFIXES[kind]
+    state(benchmark, f"http_order{suffix}", ours)
     state(
         benchmark,
-        "http_order_p99",
+        f"http_order_p99{suffix}",
         tail.percentiles["p99"],
         percentiles=tail.percentiles,
         note=f"at {ours / 2:,.0f} orders/s",
     )
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
+@pytest.mark.usefixtures("kind")
 def bench_http_promise(benchmark, load):
-    """Ask how two lines could be shipped."""
+    """Ask how two lines could be shipped; the ledger is not asked."""
     requests = load.requests("/v1/promises", map(order, load.skus()))
     (ours,) = measured(benchmark, load, [load.server.port], requests)
     state(benchmark, "http_promise", ours)

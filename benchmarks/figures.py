@@ -162,6 +162,12 @@ FIGURES: dict[str, Figure] = {
         instead="The bare HTTP server for holds, one constant answer",
     ),
     "http_hold_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=10),
+    "http_hold_postgres": Figure(
+        what="`POST /v1/holds` on 32 connections, the ledger in PostgreSQL",
+        unit="holds/s",
+        ratio_at_least=0.4,
+    ),
+    "http_hold_p99_postgres": Figure(what="The same at half that rate, p99", unit="ms", at_most=10),
     "http_hold_update": Figure(
         what="The same beside a server that does one conditional UPDATE in PostgreSQL",
         unit="holds/s",
@@ -184,6 +190,14 @@ FIGURES: dict[str, Figure] = {
         what="`POST /v1/orders` of two lines on 32 connections", unit="orders/s", at_least=5_000
     ),
     "http_order_p99": Figure(what="The same at half that rate, p99", unit="ms", at_most=15),
+    "http_order_postgres": Figure(
+        what="`POST /v1/orders` of two lines on 32 connections, the ledger in PostgreSQL",
+        unit="orders/s",
+        at_least=5_000,
+    ),
+    "http_order_p99_postgres": Figure(
+        what="The same at half that rate, p99", unit="ms", at_most=15
+    ),
     "http_promise": Figure(
         what="`POST /v1/promises` of two lines on 32 connections",
         unit="promises/s",
@@ -227,11 +241,15 @@ FIGURES: dict[str, Figure] = {
         unit="times as long",
         at_most=1.05,
     ),
+    "hold_beside_many_postgres": Figure(
+        what="The same, the ledger in PostgreSQL", unit="times as long", at_most=1.05
+    ),
     "orders_start": Figure(
         what="An order writer started on 1 million open holds, until it decides",
         unit="s",
         at_most=5,
     ),
+    "orders_start_postgres": Figure(what="The same, the ledger in PostgreSQL", unit="s", at_most=5),
     "recommendation_hit_rate": Figure(
         what="Complete Journey's last four weeks: the item left out of a basket is among ten "
         "recommended, beside the ten bought most",
