@@ -10,8 +10,8 @@ from onhand.simulation.run import simulate, simulate_many
 
 STEPS = 300
 SAME_STEPS = 400
-LONG_SEED_COUNT = int(os.environ.get("ONHAND_TEST_SEEDS", "150"))
-SHORT_SEED_COUNT = 1_000
+LONG_SEED_COUNT = int(os.environ.get("ONHAND_TEST_SEEDS", "500"))
+SHORT_SEED_COUNT = 2_000
 DIGEST = """
 from onhand.simulation.run import open_places, simulate
 with open_places() as places:
@@ -85,7 +85,7 @@ def test_the_command_prints_every_step_of_one_seed(places):
     ],
 )
 def test_many_seeds_hold(first, count, steps):
-    """Nothing breaks in as many long worlds as there is time for, nor in a thousand short ones."""
+    """Nothing breaks in as many long worlds as there is time for, nor in two thousand short ones."""
     broken = [
         (found.seed, found.broken)
         for found in simulate_many(range(first, first + count), steps, os.cpu_count() or 1)
