@@ -85,7 +85,7 @@ def test_the_command_prints_every_step_of_one_seed(places):
     ],
 )
 def test_many_seeds_hold(first, count, steps):
-    """Nothing breaks in as many long worlds as there is time for, nor in two thousand short ones."""
+    """Nothing breaks in as many long worlds as there is time for, nor in many short ones."""
     broken = [
         (found.seed, found.broken)
         for found in simulate_many(range(first, first + count), steps, os.cpu_count() or 1)
