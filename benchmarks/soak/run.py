@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -37,6 +39,7 @@ READY_S_MAX = 180.0
 """A machine under soak starts slowly."""
 
 LEAD_S = 3.0
+_DEAD = re.compile(r'^onhand_events_dead_total\{.*?reason="(\w+)".*?\} (\S+)$', re.MULTILINE)
 OK = 200
 SHARES = (0.5, 0.99, 0.999)
 PASSED_ON = ("kafka", "topic_prefix", "database")
@@ -218,14 +221,17 @@ def _conclude(
 
 def _counts(done: Done, account: Account, metrics: str) -> dict[str, int]:
     fed, reading, lived = done
-    dead = [line for line in metrics.splitlines() if line.startswith("onhand_events_dead_total{")]
+    dead: Counter[str] = Counter()
+    for reason, count in _DEAD.findall(metrics):
+        dead[reason] += int(float(count))
     return {
         "events published": fed.event_count,
         "of them twice": fed.duplicate_count,
         "of them out of order": fed.displaced_count,
         "rubbish among them": fed.rubbish_count,
         "refused when posted": fed.refused_count,
-        "dead letters": int(sum(float(line.rpartition(" ")[2]) for line in dead)),
+        "dead letters": dead.total(),
+        **{f"dead letters, {reason}": count for reason, count in sorted(dead.items())},
         "reads": reading.read_count,
         "changes streamed": reading.streamed_count,
         "holds": lived.hold_count,
