@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import sqlalchemy as sa
 
 from onhand.errors import FieldError
-from onhand.ledger.schema import ledger_event
+from onhand.ledger.movements import ledger_events_at
 from onhand.model.orders import Hold, Order
 from onhand.model.validate import printable
 from onhand.orders.book import decode_hold, decode_order
@@ -156,11 +155,7 @@ class OrderPages:
 
 
 class LedgerMovements:
-    """Finds the movements that an order has caused among all that the ledger keeps.
-
-    They are found by time: sequence and time rise together, and a movement has the time of an
-    entry of the order's history.
-    """
+    """Tells of the movements that an order has caused: each has the time of one of its entries."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -172,19 +167,11 @@ class LedgerMovements:
 
     def at(self, times: Iterable[int], is_wanted: Callable[[Moved], bool]) -> list[dict[str, Any]]:
         """List the movements wanted of those written at some times, by their sequence."""
-        found = []
-        with self._ledger.read() as connection:
-            first, last = connection.execute(_BOUNDS).one()
-            for at_us in sorted(times) if first is not None else ():
-                first = _first_since(connection, at_us, first, last)
-                end = _first_since(connection, at_us + 1, first, last)
-                rows = connection.execute(_BETWEEN, {"first": first, "end": end}).all()
-                found += [
-                    {"sequence": row.sequence, "at": rfc3339(at_us), "type": said.type}
-                    for row in rows
-                    if is_wanted(said := _decode_movement(row.document))
-                ]
-        return found
+        return [
+            {"sequence": event.sequence, "at": rfc3339(event.created_us), "type": said.type}
+            for event in ledger_events_at(self._ledger, times)
+            if is_wanted(said := _decode_movement(event.document))
+        ]
 
 
 class Moved(msgspec.Struct):
@@ -193,19 +180,6 @@ class Moved(msgspec.Struct):
     type: str
     order_id: str | None = None
     attributes: dict[str, Any] | None = None
-
-
-def _first_since(connection: sa.Connection, at_us: int, first: int, last: int) -> int:
-    """Find the first sequence of a time or later, ``last + 1`` when there is none."""
-    end = last + 1
-    while first < end:
-        middle = (first + end) // 2
-        created_us = connection.execute(_CREATED, {"sequence": middle}).scalar()
-        if created_us is not None and created_us < at_us:
-            first = middle + 1
-        else:
-            end = middle
-    return first
 
 
 def _explained(order: Order) -> list[dict[str, Any]]:
@@ -253,16 +227,4 @@ def must_be_printable(name: str, text: str | None) -> None:
 
 
 _MOVING: Final = frozenset({"shipped", "collected", "handed_over", "short", "returned"})
-_BOUNDS: Final = sa.select(
-    sa.func.min(ledger_event.c.sequence), sa.func.max(ledger_event.c.sequence)
-)
-_CREATED: Final = sa.select(ledger_event.c.created_us).where(
-    ledger_event.c.sequence == sa.bindparam("sequence")
-)
-_BETWEEN: Final = (
-    sa.select(ledger_event.c.sequence, ledger_event.c.document)
-    .where(ledger_event.c.sequence >= sa.bindparam("first"))
-    .where(ledger_event.c.sequence < sa.bindparam("end"))
-    .order_by(ledger_event.c.sequence)
-)
 _decode_movement: Final = msgspec.json.Decoder(Moved).decode
