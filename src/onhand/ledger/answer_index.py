@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Words = NDArray[np.uint64]
 
-YOUNG_MAX: Final = 32_768
+YOUNG_MAX: Final = 8_192
 YOUNG_BYTES_MAX: Final = 16 << 20
 """Answers, and bytes of their documents, after which the young ones become a run; up to twice as
 many are kept whole."""

@@ -205,7 +205,7 @@ class OrderStore(OrderReads):
     def answers(self, keys: Sequence[bytes]) -> dict[bytes, AnswerRow]:
         """Read what was answered under those keys; keys never seen are left out.
 
-        Those never seen cost no visit to the database, nor do the newest 32,000, or 16 MiB of them.
+        Those never seen cost no visit to the database, nor do the newest 8,000, or 16 MiB of them.
         """
         with self._lock:
             self._check_is_settled()
