@@ -54,6 +54,8 @@ STEP_CODES = frozenset({"wrong_state", "quantity_exceeded"})
 WRONG_CODES = frozenset({"wrong_pickup_code"})
 UNKNOWN_CODES = frozenset({"unknown_order", "unknown_hold", "unknown_task"})
 IN_HANDS = ("picked", "packed", "ready")
+DECIDED_LOOKS = 20
+"""How often a life looks whether a till's word is decided; what never is stays a finding."""
 
 
 class LifeOver(Exception):
@@ -367,6 +369,7 @@ class Life:
         if teller < 0.1:
             told = await self._tell_by_till(order_id, task)
         if teller < 0.05:
+            await self._see_decided(task, picked["location"], told)
             return
         verb, body = "ship", {"carrier": "post", "tracking_number": task[-12:]}
         if is_pickup:
@@ -386,8 +389,8 @@ class Life:
         order = await self.order(order_id)
         for line in order["lines"]:
             for each in line["allocations"]:
-                units = sum(each["quantities"].get(status, 0) for status in IN_HANDS)
-                if each.get("task") != task or not units:
+                units = units_in_hands(each, task)
+                if not units:
                     continue
                 event = {"type": "sale", "location": each["location"], "sku": line["sku"]}
                 event |= {"quantity": units, "allocation_id": each["id"]}
@@ -396,9 +399,28 @@ class Life:
                     told[line["sku"]] += units
         return told
 
+    async def _see_decided(self, order_id: str, task: str) -> None:
+        """Wait until what a till has told of is the order's; cancelled before, it would not be.
+
+        A claim is acknowledged once it is in the log, and decided a moment later.
+        """
+        for _ in range(DECIDED_LOOKS):
+            order = await self.order(order_id)
+            allocations = [each for line in order["lines"] for each in line["allocations"]]
+            if not any(units_in_hands(each, task) for each in allocations):
+                return
+            await self.pause()
+
     def _leave(self, order_id: str, sku: str, location: str, units: int) -> None:
         self.lived.account.move(sku, location, -units)
         self.lived.left[order_id] += units
+
+
+def units_in_hands(allocation: dict[str, Any], task: str) -> int:
+    """Count the units of an allocation that a task has taken off the shelf and not handed over."""
+    if allocation.get("task") != task:
+        return 0
+    return sum(allocation["quantities"].get(status, 0) for status in IN_HANDS)
 
 
 def left_besides(task: dict[str, Any], told: Counter[str]) -> Counter[str]:

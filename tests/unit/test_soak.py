@@ -10,7 +10,7 @@ from benchmarks.soak.account import Account, Cell
 from benchmarks.soak.check import check_orders, check_shelves
 from benchmarks.soak.feed import Events
 from benchmarks.soak.latencies import Latencies
-from benchmarks.soak.lives import left_besides
+from benchmarks.soak.lives import left_besides, units_in_hands
 from benchmarks.soak.verdict import judge, slope_an_hour
 from benchmarks.soak.watch import Process, Sample
 from benchmarks.soak.world import World
@@ -199,3 +199,12 @@ def test_what_a_till_has_told_of_is_taken_off_once_though_a_task_has_a_line_twic
     task = {"lines": [{"sku": sku, "handed_over": units} for sku, units in lines]}
     assert left_besides(task, Counter(apple=3)) == Counter(apple=0, pear=2)
     assert left_besides(task, Counter()) == Counter(apple=3, pear=2)
+
+
+def test_units_in_hands_are_those_of_one_task_that_have_not_left():
+    """What is on the shelf, has left, or is another task's is not in its hands."""
+    quantities = {"allocated": 4, "picked": 1, "packed": 2, "shipped": 8, "ready": 16}
+    allocation = {"task": "o.t1", "quantities": quantities}
+    assert units_in_hands(allocation, "o.t1") == 19
+    assert units_in_hands(allocation, "o.t2") == 0
+    assert units_in_hands({"quantities": quantities}, "o.t1") == 0
