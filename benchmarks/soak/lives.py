@@ -369,7 +369,7 @@ class Life:
         if teller < 0.1:
             told = await self._tell_by_till(order_id, task)
         if teller < 0.05:
-            await self._see_decided(task, picked["location"], told)
+            await self._see_decided(order_id, task)
             return
         verb, body = "ship", {"carrier": "post", "tracking_number": task[-12:]}
         if is_pickup:
