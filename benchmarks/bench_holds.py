@@ -18,7 +18,14 @@ import numpy as np
 import pytest
 import uvloop
 
-from benchmarks.bench_ledger import bare_inserts, durable_server, pgbench_rate, timed_ms
+from benchmarks.bench_ledger import (
+    DATABASES,
+    SUFFIXES,
+    bare_inserts,
+    durable_server,
+    pgbench_rate,
+    timed_ms,
+)
 from benchmarks.figures import state
 from onhand.ledger.rows import AnswerRow
 from onhand.orders.engine import Asked
@@ -42,9 +49,6 @@ OPEN = [
     pytest.param(2_048, id="small"),
     pytest.param(1_000_000, id="large", marks=pytest.mark.slow),
 ]
-DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
-SUFFIXES = {"sqlite": "", "postgres": "_postgres"}
-"""What the keys of figures end in, by where the ledger is."""
 
 
 class Shop(Deployment):

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.bench_ledger import durable_server
+from benchmarks.bench_ledger import DATABASES, SUFFIXES, durable_server
 from benchmarks.figures import state
 from benchmarks.kit.http_load import bare_server, request, run_load
 from onhand.configuration import load_settings
@@ -46,9 +46,6 @@ CONNECTIONS = 32
 REQUEST_COUNT = 10_000
 FOREVER = ("--max-supply-age-ms", "3600000")
 """Nobody stamps the tables of a benchmark."""
-
-SUFFIXES = {"sqlite": "", "postgres": "_postgres"}
-"""What the keys of figures end in, by where the ledger is."""
 
 
 def sku(number: int) -> str:
@@ -133,7 +130,7 @@ def _location(number: int) -> Location:
     )
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=DATABASES)
 def kind(request) -> str:
     """Name the database that has the ledger."""
     return request.param

@@ -43,6 +43,8 @@ SIZES = [
     pytest.param(1_000_000, id="large", marks=pytest.mark.slow),
 ]
 DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+SUFFIXES = {"sqlite": "", "postgres": "_postgres"}
+"""What the keys of figures end in, by where the ledger is."""
 
 
 class Filled:
