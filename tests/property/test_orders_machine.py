@@ -575,8 +575,9 @@ class Orders(RuleBasedStateMachine):
             return
         asked_us, ask, document = chosen(self.asked, seed)
         if self.rig.time.now_us - asked_us < ANSWERS_KEPT_US:
-            self.rest()
             self.flush()
+            # What the last commands have freed is given to those who wait a turn later.
+            self.rest()
             before = self.see()
             self.rig.turn(ask)
             if ask.is_answered:
