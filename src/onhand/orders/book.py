@@ -23,6 +23,7 @@ from onhand._native.lasting import untrack
 from onhand.model.orders import Hold, Order, summed
 from onhand.model.returns import Return
 from onhand.orders.expiries import Expiries
+from onhand.orders.members import Members
 from onhand.orders.waiting import Waiting
 from onhand.orders.workload import Workload
 
@@ -83,7 +84,7 @@ class Book:
         self.stock = stock
         self.holds: dict[str, Hold] = {}
         self.orders: dict[str, Order] = {}
-        self.held: dict[Cell, dict[str, None]] = {}
+        self.held: dict[Cell, Members] = {}
         """Ids of the holds in each cell, oldest first."""
         self.allocated: dict[Cell, dict[str, None]] = {}
         """Ids of the orders that have a reservation in each cell, oldest first."""
@@ -198,9 +199,11 @@ class Book:
 
     def settle(self) -> None:
         """Forget how to undo: what was changed is on disk. What is closed leaves the book."""
-        for undo, what, _ in self._journal:
+        for undo, what, old in self._journal:
             if undo == self._swap_hold:
-                self._forget_hold(what)
+                # One that was not there before is active, or is put once more further on.
+                if old is not None:
+                    self._forget_hold(what)
             elif undo == self._swap_order:
                 self._forget_order(what)
             elif undo == self._swap_return:
@@ -257,10 +260,10 @@ class Book:
         for hold in holds:
             self.holds[hold.id] = hold
             self._expiries.note(hold.expires_us, hold.id)
+            self._index_hold(hold)
             for line in hold.lines:
                 cell = (line.sku, line.location)
                 units[cell] = units.get(cell, 0) + line.quantity
-                self.held.setdefault(cell, {})[hold.id] = None
         for order in orders:
             self.orders[order.id] = order
             reserved = reserved_by(order)
@@ -395,11 +398,10 @@ class Book:
         if old is not None and old.status == "active":
             for line in old.lines:
                 self.stock.reserve(line.sku, line.location, -line.quantity)
-                _drop(self.held, (line.sku, line.location), hold_id)
                 self._note_freed(line.sku)
+            self._unindex_hold(old)
         if new is not None and new.status == "active":
-            for line in new.lines:
-                self.held.setdefault((line.sku, line.location), {})[hold_id] = None
+            self._index_hold(new)
 
     def _swap_order(self, order_id: str, new: Order | None) -> None:
         old = self.orders.get(order_id)
@@ -493,6 +495,20 @@ class Book:
         for sku, location, quantity in units:
             self.stock.reserve(sku, location, -quantity)
 
+    def _index_hold(self, hold: Hold) -> None:
+        for cell in _cells_of(hold):
+            members = self.held.get(cell)
+            if members is None:
+                members = self.held[cell] = Members()
+            members.add(hold.id)
+
+    def _unindex_hold(self, hold: Hold) -> None:
+        for cell in _cells_of(hold):
+            members = self.held[cell]
+            members.drop(hold.id)
+            if not members:
+                del self.held[cell]
+
     def _index_order(self, order: Order, reserved: Iterable[Cell]) -> None:
         for cell in reserved:
             self.allocated.setdefault(cell, {})[order.id] = None
@@ -543,6 +559,14 @@ class Book:
         return_ = self.returns.get(return_id)
         if return_ is not None and not return_.is_kept():
             self._swap_return(return_id, None)
+
+
+def _cells_of(hold: Hold) -> Iterable[Cell]:
+    lines = hold.lines
+    if len(lines) == 1:
+        return ((lines[0].sku, lines[0].location),)
+    # In their order: the same commands end in the same book.
+    return dict.fromkeys([(line.sku, line.location) for line in lines])
 
 
 def reserved_by(order: Order) -> dict[Cell, int]:

@@ -194,10 +194,13 @@ class Shortfalls:
 
     def _mark(self, cell: Cell) -> tuple[object, ...]:
         """Return what is different once the promises of a cell are not the same."""
-        held = self._desk.book.held.get(cell, {})
+        held = self._desk.book.held.get(cell)
         allocated = self._desk.book.allocated.get(cell, {})
-        newest = next(reversed(held), None), next(reversed(allocated), None)
-        return (*newest, len(held), len(allocated), self._short(cell))
+        return (
+            *((held.newest(), len(held)) if held is not None else (None, 0)),
+            *(next(reversed(allocated), None), len(allocated)),
+            self._short(cell),
+        )
 
     # ---- one cell ----
 

@@ -60,7 +60,7 @@ def promises_in_book(
         The cursor is none of ours.
     """
     cell = (sku, location)
-    # A copy in one step: the writer goes on beside it.
+    # A copy: the writer goes on beside it.
     found: list[Hold | Order] = [
         *filter(None, map(book.holds.get, list(book.held.get(cell, ())))),
         *filter(None, map(book.orders.get, list(book.allocated.get(cell, ())))),
