@@ -119,20 +119,18 @@ class FaultyLink:
             raise sqlite3.OperationalError("the disk cannot be read")
         return self._real.select(statement)
 
-    def commit(self):
+    def transact(self, fence, statements):
         fault, self._faults.next = self._faults.next, None
         if fault == "refused":
             raise CommitFailed("the disk is full", "Make room")
         if fault == "killed_before":
             raise Killed
-        if fault == "lost":
-            self._real.rollback()
-        else:
-            self._real.commit()
+        returned = None if fault == "lost" else self._real.transact(fence, statements)
         if fault in ("lost", "answer_lost"):
             raise CommitUnknown("the connection broke", "Wait")
         if fault == "killed_after":
             raise Killed
+        return returned
 
 
 class UntilDone:

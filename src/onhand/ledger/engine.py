@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from onhand.settings import Settings
 
 BUSY_TIMEOUT_MS: Final = 10_000
+PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    # Some builds overwrite whatever is deleted, which doubles the writing of a queue.
+    "secure_delete=FAST",
+)
+"""How every connection to an SQLite file is set up, besides its busy timeout."""
 CONNECT_TIMEOUT_S: Final = 5
 
 _WRITE: Final = "onhand_write"
@@ -229,14 +237,7 @@ def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
     # The driver's own habit of opening transactions late would let a read and the write that
     # depends on it fall into different snapshots; BEGIN is ours, in _begin_sqlite.
     connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        # Some builds overwrite whatever is deleted, which doubles the writing of a queue.
-        "secure_delete=FAST",
-    ):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}").close()
 
 

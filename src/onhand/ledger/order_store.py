@@ -19,8 +19,9 @@ from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, Writer
 from onhand.ledger import bulk
 from onhand.ledger.answer_index import AnswerIndex, hashes_of
 from onhand.ledger.engine import unavailable
-from onhand.ledger.link import DriverErrors, failed, open_link
+from onhand.ledger.link import open_link
 from onhand.ledger.order_reads import OrderReads, order_row, return_row
+from onhand.ledger.outcome import DriverErrors, not_made
 from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, Pruned, ReturnRow
 from onhand.ledger.schema import (
     HOLD_IS_FINISHED,
@@ -135,7 +136,7 @@ class OrderStore(OrderReads):
         bulk.prepare(self._dialect_name, _TABLES)
         values = {"new_owner": owner[:_OWNER_LENGTH], "now_us": now_us}
         with self._lock:
-            taken = self._transact(_bound(self._dialect_name, _TAKE_OVER, values))
+            taken = self._change(_bound(self._dialect_name, _TAKE_OVER, values))
             epoch, *position = taken[0]
             # Before anything else of this writer's is set: it may not decide without its answers.
             self._index = self._load_index(now_us, base=position[0])
@@ -168,11 +169,10 @@ class OrderStore(OrderReads):
             after = self._after(commit)
             fence = self._bound_fence(commit, after)
             statements = list(self._statements(commit, after))
-            self._write(fence, statements)
             self._unknown, self._unknown_answers = after, commit.answers
             try:
-                self._finish()
-            except CommitFailed:
+                self._transact(fence, statements)
+            except (CommitFailed, WriterFenced):
                 self._unknown = None
                 raise
             self._advance(after, commit.answers)
@@ -195,7 +195,7 @@ class OrderStore(OrderReads):
             if unknown is None:
                 raise ValueError("Condition failed: no commit is of unknown outcome")
             settle = _bound(self._dialect_name, _SETTLE, {"my_epoch": self._epoch})
-            settled = self._transact(settle)
+            settled = self._change(settle)
             is_written = bool(settled[0][0] == unknown.commit_number)
             if is_written:
                 self._advance(unknown, self._unknown_answers)
@@ -364,42 +364,33 @@ class OrderStore(OrderReads):
             values = {"published": commit.events_published}
             yield _bound(self._dialect_name, _DROP_PUBLISHED, values)
 
-    def _transact(self, fence: Statement) -> Rows:
-        returned = self._write(fence, ())
+    def _change(self, statement: Statement) -> Rows:
         try:
-            self._finish()
+            return self._transact(statement, ())
         except CommitUnknown as error:
             raise LedgerUnavailable(error.what, error.advice) from error
-        return returned
 
-    def _write(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
+    def _transact(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
         try:
-            returned = self._on_link(lambda link: link.write(fence, statements))
+            returned = self._on_link(lambda link: link.transact(fence, statements))
         except DriverErrors as error:
-            self._undo()
-            raise failed(self._ledger.place, error) from error
+            self._drop_broken_link()
+            raise not_made(self._ledger.place, error) from error
+        except CommitFailed:
+            self._drop_broken_link()
+            raise
+        except CommitUnknown:
+            self._drop_link()
+            raise
         except LedgerUnavailable as error:
             raise CommitFailed(error.what, error.advice) from error
         except BaseException:
             self._drop_link()
             raise
         if not returned:
-            self._undo()
             self._is_fenced = True
             raise _fenced(self._ledger.place)
         return returned
-
-    def _finish(self) -> None:
-        if self._link is None:
-            raise AssertionError("Invariant: what has just written is there")
-        try:
-            self._link.commit()
-        except CommitFailed:
-            self._undo()
-            raise
-        except BaseException:
-            self._drop_link()
-            raise
 
     def _select(self, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[Any]) -> Rows:
         with self._lock:
@@ -417,7 +408,7 @@ class OrderStore(OrderReads):
         try:
             return self._on_link(read)
         except DriverErrors as error:
-            self._undo()
+            self._drop_broken_link()
             raise unavailable(self._ledger.place, error) from error
 
     def _on_link(self, action: Callable[[Link], T]) -> T:
@@ -434,11 +425,9 @@ class OrderStore(OrderReads):
         self._links_opened += 1
         return action(self._link)
 
-    def _undo(self) -> None:
-        if self._link is not None:
-            self._link.rollback()
-            if self._link.is_broken:
-                self._drop_link()
+    def _drop_broken_link(self) -> None:
+        if self._link is not None and self._link.is_broken:
+            self._drop_link()
 
     def _drop_link(self) -> None:
         link, self._link = self._link, None

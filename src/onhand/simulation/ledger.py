@@ -76,7 +76,7 @@ class SimulatedLedger(Ledger):
 
         store.commit = followed  # type: ignore[method-assign, assignment]
 
-    def end_commit(self, real: Link) -> None:
+    def end_transaction(self, transact: Callable[[], Rows]) -> Rows:
         """Let a transaction end as chance has it."""
         fault, self.next_fault = self.next_fault, None
         if fault == "refused":
@@ -84,17 +84,17 @@ class SimulatedLedger(Ledger):
         if fault == "killed_before":
             raise Killed
         if fault == "lost":
-            real.rollback()
             self.down = 3
             raise CommitUnknown("the connection broke", "Wait")
-        real.commit()
-        if self._making is not None:
+        returned = transact()
+        if returned and self._making is not None:
             self._watch(self._making)
         if fault == "killed_after":
             raise Killed
         if fault == "answer_lost":
             self.down = 3
             raise CommitUnknown("the connection broke", "Wait")
+        return returned
 
     def _reach(self) -> None:
         if self.down:
@@ -118,17 +118,9 @@ class SimulatedLink:
         """Read outside of any transaction."""
         return self._real.select(statement)
 
-    def write(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
-        """Begin a transaction and run all of it."""
-        return self._real.write(fence, statements)
-
-    def commit(self) -> None:
-        """Make the transaction durable, or not."""
-        self._ledger.end_commit(self._real)
-
-    def rollback(self) -> None:
-        """Undo the transaction."""
-        self._real.rollback()
+    def transact(self, fence: Statement, statements: Sequence[Statement]) -> Rows:
+        """Make a transaction durable, or not."""
+        return self._ledger.end_transaction(lambda: self._real.transact(fence, statements))
 
     def close(self) -> None:
         """Close it."""

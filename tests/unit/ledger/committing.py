@@ -15,22 +15,18 @@ from onhand.ledger import OrderStore, open_ledger
 from onhand.settings import Settings
 from tests.order_rows import batch
 
-SYNC_FAULTS = {"kill_before_sync": 1, "kill_after_sync": 2, "sync_fails": 3}
+FAULTS = {"kill_before_write": 4, "kill_before_sync": 1, "kill_after_sync": 2, "sync_fails": 3}
 
 
 def main(data, fault):
     store = OrderStore(open_ledger(Settings(data=Path(data))))
     store.take_over("doomed", 1)
     store.commit(batch(1))
-    if fault == "kill_before_commit":
-        link = store._link
-        written = link.write
-        link.write = lambda *given: (written(*given), os.kill(os.getpid(), signal.SIGKILL))[0]
-    elif fault == "kill_after_commit":
+    if fault == "kill_after_commit":
         store.commit(batch(2))
         os.kill(os.getpid(), signal.SIGKILL)
     else:
-        ctypes.CDLL(None).disk_fault_arm(SYNC_FAULTS[fault])
+        ctypes.CDLL(None).disk_fault_arm(FAULTS[fault])
     try:
         store.commit(batch(2))
     except CommitUnknown as error:

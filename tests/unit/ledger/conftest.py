@@ -4,13 +4,16 @@ import contextlib
 
 import pytest
 
-from onhand.ledger import OrderStore, open_ledger
+from onhand.ledger import OrderStore, open_ledger, sqlite_link
 from onhand.settings import Settings
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def settings(request, tmp_path):
-    if request.param == "sqlite":
+@pytest.fixture(params=["sqlite", "driver", pytest.param("postgres", marks=pytest.mark.postgres)])
+def settings(request, tmp_path, monkeypatch):
+    """Name an empty database; ``driver`` is SQLite where Python's own is out of reach."""
+    if request.param == "driver":
+        monkeypatch.setattr(sqlite_link, "IS_NATIVE", False)
+    if request.param != "postgres":
         return Settings(data=tmp_path)
     return Settings(data=tmp_path, database=request.getfixturevalue("postgres_url"))
 

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from onhand.errors import CommitFailed, CommitUnknown, LedgerUnavailable, WriterFenced
-from onhand.ledger import OrderReads, OrderStore, link, open_ledger, schema
+from onhand.ledger import OrderReads, OrderStore, open_ledger, postgres_link, schema
 from onhand.ledger.rows import Commit, HoldRow
 from onhand.settings import Settings
 from tests.needs import need_program, small_disk
@@ -70,7 +70,7 @@ def whole_commits(reads, ledger):
 @pytest.mark.parametrize(
     ("fault", "counts"),
     [
-        ("kill_before_commit", {1}),
+        ("kill_before_write", {1}),
         # Written, but never said to be on disk: both are right after the process alone has died.
         ("kill_before_sync", {1, 2}),
         ("kill_after_sync", {2}),
@@ -172,8 +172,8 @@ def test_settling_finds_out_that_another_took_over(proxy, writer, direct, lost):
 @pytest.mark.postgres
 def test_settling_waits_for_the_transaction_it_asks_about(proxy, direct, monkeypatch, behind):
     """While the old transaction may still end either way there is no answer, and then there is."""
-    monkeypatch.setattr(link, "ANSWER_S_MAX", 2.0)
-    monkeypatch.setattr(link, "LOCK_TIMEOUT_MS", 500)
+    monkeypatch.setattr(postgres_link, "ANSWER_S_MAX", 2.0)
+    monkeypatch.setattr(postgres_link, "LOCK_TIMEOUT_MS", 500)
     with contextlib.closing(OrderStore(behind)) as store:
         store.take_over("writer", 1)
         store.commit(batch(1))
@@ -271,8 +271,9 @@ def lock_held(settings):
 
 def test_locked_database_fails_a_commit(settings, monkeypatch):
     """A ledger that others keep locked is not waited for endlessly; nothing is written then."""
-    monkeypatch.setattr("onhand.ledger.engine.BUSY_TIMEOUT_MS", 50)
-    monkeypatch.setattr(link, "LOCK_TIMEOUT_MS", 50)
+    for module in ("engine", "sqlite_link"):
+        monkeypatch.setattr(f"onhand.ledger.{module}.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(postgres_link, "LOCK_TIMEOUT_MS", 50)
     with contextlib.closing(open_ledger(settings)) as ledger:
         store = OrderStore(ledger)
         store.take_over("writer", 1)
