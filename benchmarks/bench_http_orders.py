@@ -10,6 +10,8 @@ waits for its disk in one thread works in another meanwhile; runs of the two ser
 the median counts. The load is a C program, one thread, connections kept alive, requests made
 beforehand, SKUs at random, one line a hold, stock that does not run out. The rate of a latency run
 is half of what the server reached, by the clock, and latency counts from when a request was due.
+So does that of the disk alone, right after: one that stands still for a tenth of a second now and
+then, with nothing else to do, has a p99 of its own.
 Nobody applies what is handed over; nothing is.
 """
 
@@ -25,6 +27,7 @@ import pytest
 
 from benchmarks.bench_ledger import DATABASES, SUFFIXES, durable_server
 from benchmarks.figures import state
+from benchmarks.kit.disk import sync_ms
 from benchmarks.kit.http_load import bare_server, request, run_load
 from onhand.configuration import load_settings
 from onhand.ledger import SetupStore, TokenStore, open_ledger
@@ -174,6 +177,11 @@ def measured(benchmark, load: Load, ports: list[int], requests: list[bytes]) -> 
     return [statistics.median(reached) for reached in rates.values()]
 
 
+def disk_note(folder, seconds: float) -> str:
+    p99 = np.percentile(sync_ms(folder, seconds), 99)
+    return f"the disk alone, 64 KiB synced 500 times a second: {p99:.1f} ms"
+
+
 def bench_http_hold(benchmark, load, kind, tmp_path):
     """Hold one unit of one SKU: 0.4 of the bare server, p99 of 10 ms at half that rate."""
     requests = load.requests("/v1/holds", map(hold, load.skus()))
@@ -202,11 +210,11 @@ def bench_http_hold(benchmark, load, kind, tmp_path):
         limit=bare_tail.percentiles["p99"],
         limit_name="the bare server at that rate",
         percentiles=tail.percentiles,
-        note=f"at {ours / 2:,.0f} holds/s",
+        note=f"at {ours / 2:,.0f} holds/s; {disk_note(tmp_path, 2 * load.seconds)}",
     )
 
 
-def bench_http_order(benchmark, load, kind):
+def bench_http_order(benchmark, load, kind, tmp_path):
     """Order two lines, to be shipped from one of ten places."""
     requests = load.requests("/v1/orders", map(order, load.skus()))
     (ours,) = measured(benchmark, load, [load.server.port], requests)
@@ -224,6 +232,8 @@ def bench_http_order(benchmark, load, kind):
         benchmark,
         f"http_order_p99{suffix}",
         tail.percentiles["p99"],
+        limit=float(np.percentile(sync_ms(tmp_path, 2 * load.seconds), 99)),
+        limit_name="the disk alone, 64 KiB synced 500 times a second",
         percentiles=tail.percentiles,
         note=f"at {ours / 2:,.0f} orders/s",
     )
