@@ -2,6 +2,7 @@
 
 import _sqlite3
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -50,6 +51,15 @@ def kept(driver):
 
 def fence_number(driver):
     return driver.execute("SELECT number FROM fence").fetchone()[0]
+
+
+def test_file_of_any_name(tmp_path):
+    """Names that are no UTF-8 are the system's own as well."""
+    made = tmp_path / os.fsdecode(b"gr\xfcn \xe2\x82\xac.sqlite3")
+    with contextlib.closing(sqlite3.connect(made)) as connection:
+        connection.executescript(SCHEMA)
+    with contextlib.closing(native.Connection(str(made), 1)) as opened:
+        assert opened.transact(FENCE, []) == [(8, 5)]
 
 
 def test_python_here_has_its_sqlite_within_reach():

@@ -18,6 +18,7 @@ from onhand._native.libsqlite3 cimport (
     oh_sqlite_t, oh_transact, oh_transaction_t, oh_undo, oh_value_t, sqlite3, sqlite3_stmt,
 )
 
+import os
 import sqlite3 as driver
 
 cdef extern from "Python.h":
@@ -39,7 +40,7 @@ class CommitError(driver.OperationalError):
 def find_library(str path not None):
     global sqlite, is_found
     cdef oh_sqlite_t found
-    if oh_sqlite_find(&found, path.encode()) != NULL:
+    if oh_sqlite_find(&found, os.fsencode(path)) != NULL:
         return False
     if found.libversion_number() < OH_SQLITE_VERSION_MIN:
         return False
@@ -124,7 +125,7 @@ cdef class Connection:
             raise AssertionError("Invariant: the library is found, and opened once")
         self.prepared = {}
         self.room = Room()
-        encoded = path.encode()
+        encoded = os.fsencode(path)
         cdef const char *name = encoded
         cdef int code
         cdef int flags = OH_SQLITE_OPEN_READWRITE | OH_SQLITE_OPEN_NOMUTEX
