@@ -10,7 +10,7 @@ from onhand.simulation.run import simulate, simulate_many
 
 STEPS = 300
 SAME_STEPS = 400
-LONG_SEED_COUNT = int(os.environ.get("ONHAND_TEST_SEEDS", "200"))
+LONG_SEED_COUNT = int(os.environ.get("ONHAND_TEST_SEEDS", "100"))
 SHORT_SEED_COUNT = 2_000
 DIGEST = """
 from onhand.simulation.run import open_places, simulate

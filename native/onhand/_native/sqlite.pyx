@@ -106,11 +106,9 @@ cdef int set_value(oh_value_t *value, object given) except -1:
     elif given is None:
         value.kind = OH_VALUE_NULL
     else:
-        raise TypeError(
-            f"Condition failed: a parameter is str, int, bytes or None, not {type(given).__name__}"
-        )
+        raise TypeError(f"it is str, int, bytes or None, not {type(given).__name__}")
     if length > BYTES_MAX:
-        raise OverflowError(f"Condition failed: a parameter has at most {BYTES_MAX} bytes")
+        raise OverflowError(f"it has at most {BYTES_MAX} bytes")
     value.length = <int>length
     return 0
 
@@ -162,10 +160,10 @@ cdef class Connection:
 
     def transact(self, tuple fence not None, list statements not None):
         self.must_be_open()
-        cdef Py_ssize_t value_count = len(<tuple>fence[1])
+        cdef Py_ssize_t value_count = 0
         cdef Py_ssize_t bound_count = 1 + len(statements)
-        for text_and_parameters in statements:
-            value_count += len(<tuple>text_and_parameters[1])
+        for _, parameters in (fence, *statements):
+            value_count += len(parameters)
         self.room.make(value_count, bound_count)
         if len(self.prepared) > PREPARED_MAX:
             self.prepared.clear()
@@ -179,8 +177,10 @@ cdef class Connection:
     cdef Py_ssize_t bind(self, Py_ssize_t at, tuple text_and_parameters,
                          Py_ssize_t value_at) except -1:
         """Put a statement and its parameters in their places; where the next ones begin."""
-        cdef tuple parameters = text_and_parameters[1]
-        cdef Prepared prepared = self.prepare(text_and_parameters[0])
+        cdef str text
+        cdef tuple parameters
+        text, parameters = text_and_parameters
+        cdef Prepared prepared = self.prepare(text)
         cdef oh_bound_t *bound = self.room.bound + at
         if prepared.count != len(parameters):
             raise driver.ProgrammingError(
@@ -190,7 +190,10 @@ cdef class Connection:
         bound.values = self.room.values + value_at
         bound.count = prepared.count
         for given in parameters:
-            set_value(self.room.values + value_at, given)
+            try:
+                set_value(self.room.values + value_at, given)
+            except (TypeError, OverflowError, ValueError) as error:
+                raise driver.ProgrammingError(f"a parameter cannot be bound: {error}") from error
             value_at += 1
         return value_at
 
@@ -201,13 +204,16 @@ cdef class Connection:
         prepared = Prepared()
         cdef Py_ssize_t length = 0
         cdef const char *encoded = PyUnicode_AsUTF8AndSize(text, &length)
+        cdef const char *rest = NULL
         cdef int code
         with nogil:
             code = sqlite.prepare_v3(
                 self.database, encoded, <int>length, OH_SQLITE_PREPARE_PERSISTENT,
-                &prepared.statement, NULL,
+                &prepared.statement, &rest,
             )
         self.check(code)
+        if prepared.statement == NULL or rest != encoded + length:
+            raise driver.ProgrammingError("a text has one statement, and nothing behind it")
         prepared.count = sqlite.bind_parameter_count(prepared.statement)
         self.prepared[text] = prepared
         return prepared

@@ -57,7 +57,7 @@ class Connection:
         CommitError
             Nobody knows whether it is written, until the code says so.
         sqlite3.Error
-            Nothing is written.
+            Nothing is written; a ``ProgrammingError`` where a text or a parameter cannot be used.
         """
 
     def rollback(self) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Executable
 
 SIZES: Final[dict[str, tuple[int, ...]]] = {
-    # Every statement gives the interpreter lock away, and may wait for it beside a busy thread.
+    # Where statements run on Python's driver, each gives the interpreter lock away, and may wait
+    # for it beside a busy thread.
     "sqlite": (256, 128, 64, *range(32, 0, -1)),
     # These go in one round trip however many they are, and each is planned once a connection.
     "postgresql": (256, 64, 16, 4, 1),

@@ -1,7 +1,8 @@
 """The order writer's own connection: one transaction at a time, spoken to without detours.
 
-It is a connection of the engine's driver, taken out of the pool. What counts here is to tell three
-ends of a transaction apart: committed, not committed, and nobody knows.
+It is a connection of the engine's driver, taken out of the pool; on SQLite it reads, and a native
+one beside it writes. What counts here is to tell three ends of a transaction apart: committed, not
+committed, and nobody knows.
 """
 
 from __future__ import annotations

@@ -135,20 +135,21 @@ class DriverWriting:
         execute = self._connection.execute
         try:
             returned: Rows = execute(*fence).fetchall()
-            if not returned:
-                self._connection.rollback()
-                return []
-            for text, parameters in statements:
+            for text, parameters in statements if returned else ():
                 execute(text, parameters)
+        except (OverflowError, ValueError) as error:
+            self._undo()
+            raise sqlite3.ProgrammingError(f"a parameter cannot be bound: {error}") from error
         except BaseException:
-            self._connection.rollback()
+            self._undo()
             raise
+        if not returned:
+            self._undo()
+            return []
         try:
             self._connection.commit()
         except sqlite3.Error as error:
-            failed = native.CommitError(str(error))
-            failed.sqlite_errorcode = getattr(error, "sqlite_errorcode", 0)
-            raise failed from error
+            raise _commit_error(error) from error
         return returned
 
     def rollback(self) -> None:
@@ -157,6 +158,19 @@ class DriverWriting:
 
     def close(self) -> None:
         """Do nothing: the connection is closed by whoever opened it."""
+
+    def _undo(self) -> None:
+        try:
+            self._connection.rollback()
+        except sqlite3.Error as error:
+            # The transaction is open still: only closing the connection ends it.
+            raise _commit_error(error) from error
+
+
+def _commit_error(error: sqlite3.Error) -> native.CommitError:
+    made = native.CommitError(str(error))
+    made.sqlite_errorcode = getattr(error, "sqlite_errorcode", 0)
+    return made
 
 
 def _find_library() -> bool:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onhand._native.lasting import untrack
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SWEEP_MIN: Final = 64
+SWEEP_MIN: Final = 8
+"""Ids that have left and are not worth a sweep yet; most cells hold a few and turn over often."""
+
+_NOBODY: Final[set[str]] = set()
 
 
 class Members:
@@ -22,7 +27,8 @@ class Members:
 
     def __init__(self) -> None:
         self._ids: list[str] = []
-        self._left: set[str] = set()
+        self._left = _NOBODY  # a set of its own would be most of a small cell
+        untrack(self._ids)
 
     def add(self, member: str) -> None:
         """Add an id that is not in; O(1). One that has left takes its old place."""
@@ -33,9 +39,12 @@ class Members:
 
     def drop(self, member: str) -> None:
         """Take out an id that is in; O(1) but for a sweep now and then."""
+        if self._left is _NOBODY:
+            self._left = set()
         self._left.add(member)
         if len(self._left) > SWEEP_MIN and 2 * len(self._left) > len(self._ids):
-            self._ids, self._left = list(self), set()
+            self._ids, self._left = list(self), _NOBODY
+            untrack(self._ids)
 
     def newest(self) -> str | None:
         """Return the id that came last of those that are in."""
@@ -46,4 +55,5 @@ class Members:
         return (each for each in self._ids if each not in left)
 
     def __len__(self) -> int:
-        return len(self._ids) - len(self._left)
+        # A list made of it asks first, and what is read in two steps may change in between.
+        return max(0, len(self._ids) - len(self._left))

@@ -296,6 +296,8 @@ def test_row_that_breaks_the_schema_fails_its_commit(settings):
         store.take_over("writer", 1)
         with pytest.raises(CommitFailed, match=r"(?i)not.null"):
             store.commit(Commit(holds=[hold(1), HoldRow("h2", "active", 1, None)]))
+        with pytest.raises(CommitFailed, match=r"(?i)bound|out of range"):
+            store.commit(Commit(holds=[hold(1), HoldRow("h2", "active", 2**63, b"{}")]))
         assert store.hold("h000001") is None
         store.commit(batch(1))
         assert whole_commits(store, ledger) == 1

@@ -56,6 +56,15 @@ def test_who_comes_back_has_its_old_place():
     assert list(members) == ["a", "b", "c"]
 
 
+def test_length_that_is_read_while_members_leave():
+    """A list asks for it before it goes through them; it is never below nothing."""
+    members = Members()
+    members.add("a")
+    members._left = {"a", "b"}
+    assert len(members) == 0
+    assert list(members) == []
+
+
 def test_another_thread_may_read_meanwhile():
     """It misses what comes or leaves, and nothing that stays."""
     members = Members()
