@@ -107,6 +107,9 @@ ROWS = {
         Panel("Age of the numbers promised by", "s", gauge("onhand_supply_age_seconds"), 5),
         Panel("Events waiting for the log", "none", gauge("onhand_outbox_pending", "{{topic}}")),
         Panel("Movements not in stock yet", "none", gauge("onhand_handovers_in_flight")),
+        Panel("Ledger on disk", "bytes", gauge("onhand_ledger_bytes")),
+        Panel("Rows kept long enough", "rowsps",
+              rate("onhand_ledger_rows_dropped_total", "table")),
     ],
     "Tables and checkpoints": [
         Panel("Fullest table", "percentunit", gauge("onhand_table_fill_ratio"), 0.8),

@@ -145,6 +145,13 @@ _METRICS: Final = (
         "Commands that share a commit.",
         bounds=BATCH_BOUNDS,
     ),
+    Metric("onhand_ledger_bytes", "gauge", "What the ledger's database takes on disk."),
+    Metric(
+        "onhand_ledger_rows_dropped_total",
+        "counter",
+        "Rows of the ledger that were kept long enough; one of answers is a commit's.",
+        ("table",),
+    ),
     Metric(
         "onhand_reserve_seconds",
         "histogram",

@@ -224,6 +224,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Holds and orders that may be open. When full, new ones are refused.",
         ),
     ] = 5_000_000
+    orders_keep_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3_650,
+            description="Days for which orders and returns are kept after they were placed; open "
+            "ones are kept for as long as they are open.",
+        ),
+    ] = 400
     purchases_keep_days: Annotated[
         int,
         Meta(
@@ -461,6 +470,11 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
             settings.recommendation_basket_window <= timedelta(0),
             "recommendation_basket_window is zero",
             "Give a duration such as 30m",
+        ),
+        (
+            settings.orders_keep_days < settings.purchases_keep_days,
+            "orders_keep_days is shorter than purchases_keep_days",
+            "Keep orders for at least as long: with them is kept what of a purchase came back",
         ),
         (
             0 < settings.checkpoint_archive_days * 24 < settings.log_retention_hours,

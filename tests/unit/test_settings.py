@@ -106,6 +106,7 @@ def test_text_of_the_environment_is_read_by_the_type_of_the_field():
         ({"ONHAND_TRACE_SAMPLE_RATIO": "nan"}, "ONHAND_TRACE_SAMPLE_RATIO 'nan': must be"),
         ({"ONHAND_LATE_WINDOW": "0s"}, "late_window is zero"),
         ({"ONHAND_CHECKPOINT_ARCHIVE_DAYS": "6"}, "Archive checkpoints for at least as long"),
+        ({"ONHAND_ORDERS_KEEP_DAYS": "399"}, "orders_keep_days is shorter than purchases_keep"),
     ],
 )
 def test_wrong_setting_is_named_with_its_rule(environ, said):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "publish_interval_ms",
     "poll_record_count_max",
     "low_stock",
+    "orders_keep_days",
     "purchases_keep_days",
     "otlp_endpoint",
 )

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @settings_options(
-    "data", "kafka", "topic_prefix", "database", "table_dir", "late_window", "purchases_keep_days"
+    "data",
+    "kafka",
+    "topic_prefix",
+    "database",
+    "table_dir",
+    "late_window",
+    "orders_keep_days",
+    "purchases_keep_days",
 )
 def purchases(settings: Settings) -> None:
     """Keep the purchases that events tell of, for customers' histories, until told to stop.

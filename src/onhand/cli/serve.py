@@ -41,6 +41,8 @@ SERVER_SETTINGS = (
     "shortfall_policy",
     "resource_max",
     "open_reservations_max",
+    "orders_keep_days",
+    "purchases_keep_days",
     "rate_limit_per_s",
 )
 def serve(settings: Settings) -> None:

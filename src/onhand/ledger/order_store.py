@@ -48,8 +48,13 @@ if TYPE_CHECKING:
 DAY_US: Final = 86_400_000_000
 KEEP_US: Final = 7 * DAY_US
 """How long answers, finished holds and applied ledger events are kept, unless told otherwise."""
+ORDERS_KEEP_US: Final = 400 * DAY_US
+"""The same of closed orders and returns."""
 PRUNE_ROW_COUNT: Final = 1_000
 """Rows of each kind dropped in one transaction: a few milliseconds."""
+
+ORDER_COUNT: Final = 200
+"""Orders dropped in one transaction: each takes its tasks and returns along."""
 
 PACK_COUNT: Final = 50
 """Rows of packed answers dropped in one transaction; each may hold those of a thousand commands."""
@@ -93,6 +98,8 @@ class OrderStore(OrderReads):
     answers_keep_us, holds_keep_us, ledger_events_keep_us
         How long :meth:`prune` leaves answers after they were given, finished holds after their
         expiry, and ledger events that are applied after they were written.
+    orders_keep_us
+        How long closed orders, and closed returns, are left after they were placed.
     """
 
     def __init__(
@@ -102,12 +109,14 @@ class OrderStore(OrderReads):
         answers_keep_us: int = KEEP_US,
         holds_keep_us: int = KEEP_US,
         ledger_events_keep_us: int = KEEP_US,
+        orders_keep_us: int = ORDERS_KEEP_US,
     ) -> None:
         super().__init__(ledger)
         self._dialect_name = ledger.engine.dialect.name
         self._answers_keep_us = answers_keep_us
         self._holds_keep_us = holds_keep_us
         self._ledger_events_keep_us = ledger_events_keep_us
+        self._orders_keep_us = orders_keep_us
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._links_opened = 0
@@ -269,17 +278,57 @@ class OrderStore(OrderReads):
             ledger_event.c.sequence <= sa.select(writer.c.ledger_published).scalar_subquery(),
             ledger_event.c.created_us < now_us - self._ledger_events_keep_us,
         )
+        # Those of an order go with it; what a till sold is forgotten before its returns are.
+        returned = sa.select(returns.c.id).where(
+            returns.c.order_id.is_(None),
+            returns.c.is_open.is_(False),
+            returns.c.created_us < now_us - self._orders_keep_us,
+        )
         before = self._position.commit_number
         with self._ledger.write() as connection:
             pruned = Pruned(
                 answers=_drop(connection, old_answers, answer.c.created_us, pack_count_max),
                 holds=_drop(connection, finished, hold.c.expires_us, row_count_max),
                 ledger_events=_drop(connection, applied, ledger_event.c.sequence, row_count_max),
+                returns=_drop(connection, returned, returns.c.created_us, row_count_max),
             )
             oldest = connection.execute(sa.select(sa.func.min(answer.c.commit_number))).scalar()
         with self._lock:
             self._index.forget(before if oldest is None else oldest)
         return pruned
+
+    def old_orders(self, now_us: int, count_max: int = ORDER_COUNT) -> list[OrderRow]:
+        """Read closed orders that have been kept long enough, the oldest first.
+
+        What has changed within the time that answers are kept stays: it may be asked for again.
+        """
+        return self.closed_orders(
+            created_before_us=now_us - self._orders_keep_us,
+            updated_before_us=now_us - self._answers_keep_us,
+            limit=count_max,
+        )
+
+    def drop_orders(
+        self, order_ids: Sequence[str], task_ids: Sequence[str], return_ids: Sequence[str]
+    ) -> None:
+        """Drop orders with all that is theirs.
+
+        Raises
+        ------
+        WriterFenced
+            Another writer has taken over, and may have opened one of them again.
+        """
+        with self._ledger.write() as connection:
+            mine = sa.select(writer.c.epoch).where(writer.c.epoch == self._epoch).with_for_update()
+            if connection.execute(mine).one_or_none() is None:
+                self._is_fenced = True
+                raise _fenced(self._ledger.place)
+            for table, ids in ((task, task_ids), (returns, return_ids), (orders, order_ids)):
+                connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
+
+    def size_bytes(self) -> int:
+        """Measure what the ledger takes on disk."""
+        return self._ledger.size_bytes()
 
     def statistics(self) -> StoreStatistics:
         """Describe how far this writer has come."""

@@ -12,6 +12,7 @@ from typing import Final, Generic, NamedTuple, NewType, TypeVar
 import msgspec
 
 ORDER_STATUSES: Final = ("open", "partially_fulfilled", "fulfilled", "cancelled")
+CLOSED_ORDER_STATUSES: Final = ("fulfilled", "cancelled")
 RETURN_STATUSES: Final = (
     "authorised",
     "partially_received",
@@ -177,8 +178,9 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     answers: int = 0
     holds: int = 0
     ledger_events: int = 0
+    returns: int = 0
 
     @property
     def total(self) -> int:
         """Rows in all; 0 when there is nothing left to remove."""
-        return self.answers + self.holds + self.ledger_events
+        return self.answers + self.holds + self.ledger_events + self.returns

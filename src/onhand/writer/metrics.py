@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onhand._native.metrics import Counter, Histogram
-    from onhand.ledger.rows import LedgerEventRow
+    from onhand.ledger.rows import LedgerEventRow, Pruned
     from onhand.metrics import Page
     from onhand.orders.book import Book
     from onhand.orders.shortfalls import Settled
@@ -106,6 +106,21 @@ class WriterMetrics:
     def count_claim(self, outcome: str) -> None:
         """Count a claim by what it turned out to be."""
         self._page.counter("onhand_claims_total", outcome).add()
+
+    def count_dropped(self, pruned: Pruned, order_count: int) -> None:
+        """Count rows that were kept long enough."""
+        for table, count in (
+            ("answer", pruned.answers),
+            ("hold", pruned.holds),
+            ("ledger_event", pruned.ledger_events),
+            ("returns", pruned.returns),
+            ("orders", order_count),
+        ):
+            self._page.counter("onhand_ledger_rows_dropped_total", table).add(count)
+
+    def measure_ledger(self, size_bytes: int) -> None:
+        """Note what the ledger takes on disk."""
+        self._page.gauge("onhand_ledger_bytes").set(size_bytes)
 
     def measure(self, book: Book, supply: SupplyWatch, outbox: Outbox) -> None:
         """Note what there is now."""

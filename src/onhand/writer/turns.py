@@ -17,6 +17,7 @@ from onhand.logging import get_logger
 from onhand.writer.answer import code_of, failed
 from onhand.writer.background import Background
 from onhand.writer.deciding import FAILED, Deciding
+from onhand.writer.retention import Retention
 from onhand.writer.supply_watch import SupplyWatch
 from onhand.writer.traced import CommitTrace
 from onhand.writer.waiting import deliver, deliver_same
@@ -42,9 +43,6 @@ ANSWER_WAIT_S_MAX: Final = 5.0
 SETTLE_RETRY_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 PAUSE_S: Final = 0.5
 """What is due by itself waits so long after a commit that failed; commands do not wait."""
-
-PRUNE_S: Final = 60.0
-"""Between looks for rows that were kept long enough, unless there were many."""
 
 GAUGES_S: Final = 0.25
 
@@ -99,7 +97,7 @@ class Turns:
         self._commit_trace: CommitTrace | None = None
         self._paused_until_s = 0.0
         self._gauges_at_s = 0.0
-        self._prune_at_s = time.monotonic() + PRUNE_S
+        self._retention = Retention(opened.store, metrics)
         self.waits_for: str | None = None
         """Why nothing is decided at the moment, if so."""
 
@@ -123,8 +121,9 @@ class Turns:
             return False
         self._turn(waiting)
         self._in_hand = []
-        if not waiting:
-            self._tidy()
+        self._retention.step(
+            self._clock(), time.monotonic(), self._supply.ledger_sequence, is_idle=not waiting
+        )
         return True
 
     def give_back(self) -> list[Waiting]:
@@ -260,15 +259,3 @@ class Turns:
         self._stock.demand.stamp(heartbeat_us=now_us, commit_number=position.commit_number)
         self._metrics.measure(self._desk.book, self._supply, self._outbox)
         self._background.measure()
-
-    def _tidy(self) -> None:
-        """Drop some of what was kept long enough, while nobody waits."""
-        if time.monotonic() < self._prune_at_s:
-            return
-        again_s = PRUNE_S
-        try:
-            if self._store.prune(self._clock(), self._supply.ledger_sequence).total:
-                again_s = 1.0
-        except LedgerUnavailable as error:
-            log.warning("prune_failed", error=str(error))
-        self._prune_at_s = time.monotonic() + again_s

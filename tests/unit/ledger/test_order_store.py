@@ -15,7 +15,7 @@ from onhand.ledger.answer_index import AnswerIndex
 from onhand.ledger.migrate import LEDGER, MIGRATIONS
 from onhand.ledger.order_store import DAY_US, KEEP_US
 from onhand.ledger.rows import Commit, HoldRow, OrderRow
-from tests.order_rows import answer, batch, event, hold, key, ledger_event, order, task
+from tests.order_rows import answer, batch, event, hold, key, ledger_event, order, return_, task
 
 NOW_US = 100 * DAY_US
 
@@ -429,6 +429,90 @@ def test_how_long_rows_are_kept_can_be_told(make_store):
     assert store.prune(11, 1) == rows.Pruned(answers=1)
     assert store.prune(21, 1) == rows.Pruned(holds=1)
     assert store.prune(31, 1) == rows.Pruned(ledger_events=1)
+
+
+def test_closed_orders_are_old_some_time_after_they_were_placed(make_store):
+    """The oldest come first; what is open, awaited, changed of late or younger stays."""
+    store = make_store(orders_keep_us=100, answers_keep_us=10)
+    store.take_over("test", 1)
+    closed = [
+        order(each, status=status, is_open=False)
+        for each, status in ((4, "cancelled"), (2, "fulfilled"), (3, "cancelled"))
+    ]
+    changed = order(1, status="fulfilled", is_open=False)._replace(updated_us=95)
+    awaited = order(5, status="fulfilled", is_open=False)
+    young = order(6, status="cancelled", is_open=False)
+    store.commit(
+        Commit(
+            orders=[*closed, changed, awaited, young, order(0)],
+            returns=[
+                return_(1, order_id=awaited.id),
+                return_(2, order_id=closed[0].id, status="closed", is_open=False),
+            ],
+        )
+    )
+    assert store.old_orders(102) == []
+    assert [each.id for each in store.old_orders(104)] == ["o000002", "o000003"]
+    assert [each.id for each in store.old_orders(104, count_max=1)] == ["o000002"]
+    assert [each.id for each in store.old_orders(106)] == [
+        "o000001",
+        "o000002",
+        "o000003",
+        "o000004",
+    ]
+
+
+def test_orders_are_dropped_with_what_is_theirs(store, ledger):
+    """Tasks and returns go with their order, and nothing of another goes."""
+    store.commit(batch(1))
+    store.drop_orders(["o000003"], ["t000003"], ["r000003"])
+    assert store.order("o000003") is None
+    assert store.return_("r000003") is None
+    assert [count(ledger, each) for each in (schema.orders, schema.task, schema.returns)] == [2] * 3
+    assert store.order("o000004") == order(4)
+
+
+def test_whoever_was_overtaken_drops_no_orders(store, make_store):
+    """The writer that has taken over may have opened one of them again."""
+    store.commit(batch(1))
+    make_store().take_over("next", NOW_US)
+    with pytest.raises(WriterFenced):
+        store.drop_orders(["o000003"], ["t000003"], ["r000003"])
+    assert store.order("o000003") == order(3)
+    with pytest.raises(WriterFenced):
+        store.commit(batch(2))
+
+
+def test_closed_returns_of_a_till_s_receipts_are_dropped_as_orders_are(make_store):
+    """They go by themselves; those of an order go with it, and open ones stay."""
+    store = make_store(orders_keep_us=100)
+    store.take_over("test", 1)
+    store.commit(
+        Commit(
+            returns=[
+                return_(1, receipt="a", status="closed", is_open=False),
+                return_(2, receipt="a"),
+                return_(3, order_id="o000003", status="closed", is_open=False),
+                return_(4, receipt="b", status="cancelled", is_open=False),
+            ]
+        )
+    )
+    assert store.prune(101, 0).total == 0
+    assert store.prune(102, 0) == rows.Pruned(returns=1)
+    assert [store.return_(f"r{each:06d}") is None for each in (1, 2, 3, 4)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_size_grows_with_what_is_kept(store):
+    """What is told is what the database takes on disk."""
+    before = store.size_bytes()
+    for each in range(20):
+        store.commit(batch(each + 1, size=100))
+    assert store.size_bytes() > before + 100_000
 
 
 def test_other_processes_read_what_is_committed(settings, store):

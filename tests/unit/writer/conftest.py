@@ -65,8 +65,8 @@ def faulty(deploy, monkeypatch):
     """Give a deployment that decides, and its store, which a test may disturb."""
     made = []
 
-    def make(ledger):
-        made.append(Faulty(OrderStore(ledger)))
+    def make(ledger, **options):
+        made.append(Faulty(OrderStore(ledger, **options)))
         return made[-1]
 
     monkeypatch.setattr("onhand.writer.recovery.OrderStore", make)
