@@ -16,7 +16,6 @@ import ctypes
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,11 +26,11 @@ import msgspec
 from onhand.configuration import CONFIG_ENV, settings_fields
 from onhand.errors import OnhandError
 from onhand.logging import get_logger
+from onhand.stop_signal import STOP_SIGNALS, readable_stop_signals
 from onhand.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Mapping, Sequence
 
     from onhand.settings import Settings
 
@@ -126,7 +125,7 @@ class Supervisor:
         ChildFailedError
             When a child cannot be started, or keeps ending.
         """
-        with _stop_signals() as wakeup, self._selector:
+        with readable_stop_signals() as wakeup, self._selector:
             self._selector.register(wakeup, selectors.EVENT_READ, None)
             try:
                 for run in self._runs:
@@ -227,7 +226,7 @@ def end_with_parent() -> None:
     if parent is None:
         return
     # A parent that waits for signals has them blocked, and a mask outlives exec.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # The parent may have died before the line above took effect.
     if os.getppid() != int(parent):
@@ -260,29 +259,6 @@ def _text(value: Any, parse: str | None) -> str:
     if isinstance(value, dict):
         return msgspec.json.encode(value).decode()
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[socket.socket]:
-    """Turn SIGTERM and SIGINT into a readable socket, and put things back afterwards."""
-    reader, writer = socket.socketpair()
-    for end in (reader, writer):
-        end.setblocking(False)
-    # The descriptor first: a signal that came between them would be noted and told nobody.
-    descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, _note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(descriptor)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        reader.close()
-        writer.close()
-
-
-def _note(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wakeup descriptor tells."""
 
 
 def _signal(run: _Run, number: signal.Signals) -> None:

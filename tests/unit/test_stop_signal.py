@@ -11,7 +11,7 @@ from tests.signals import HASTY
 
 SIGNALLED_TWICE = """
 import os, signal, threading, time
-from onhand.ingest.run import stop_on_signal
+from onhand.stop_signal import stop_on_signal
 
 stopped = threading.Event()
 stop_on_signal(stopped.set)
@@ -24,7 +24,7 @@ for _ in range(2):
 
 STOPPED = """
 import sys, threading
-from onhand.ingest.run import stop_on_signal
+from onhand.stop_signal import stop_on_signal
 
 stopping = threading.Event()
 stop_on_signal(stopping.set)

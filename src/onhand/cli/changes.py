@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from onhand.cli.options import settings_options
+from onhand.stop_signal import stop_on_signal
 
 if TYPE_CHECKING:
     from onhand.settings import Settings
@@ -23,7 +24,6 @@ def changes(settings: Settings) -> None:
     ``onhand ingest`` starts this by itself; one runs beside each set of tables.
     """
     from onhand.ingest.changes import publish_changes  # noqa: PLC0415 - keeps `--help` quick
-    from onhand.ingest.run import stop_on_signal  # noqa: PLC0415
 
     stopping = threading.Event()
     stop_on_signal(stopping.set)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
-import signal
-import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Final, Self
@@ -18,60 +15,22 @@ from onhand.errors import LogUnavailable, PartitionsAdded
 from onhand.ingest.opening import open_engine
 from onhand.log.base import partition_name
 from onhand.logging import get_logger
+from onhand.stop_signal import stop_on_signal
 from onhand.structs import make_structs_ready
 from onhand.supervise import command, environment_of, spawn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
     from onhand.ingest.engine import Engine
     from onhand.log.base import TopicPartition
     from onhand.settings import Settings
 
 log = get_logger(__name__)
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 COMPANIONS: Final = ("changes", "recommendations", "purchases")
 COMPANION_STOP_S_MAX: Final = 5.0
 PARTITIONS_POLL_S: Final = 10.0
 GC_THRESHOLD: Final = 50_000
 RESTART_S: Final = 1.0
-STOP_S_MAX: Final = 18.0
-"""A clean stop writes a checkpoint; past this the process ends without, which loses only time."""
-
-
-def stop_on_signal(stop: Callable[[], None]) -> None:
-    """Call ``stop`` at SIGTERM or SIGINT, from a thread that waits for nothing else.
-
-    A handler in Python runs only when the main thread runs bytecode, and Bytewax keeps that thread
-    in native code; the wakeup descriptor is written to at once.
-    """
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    # The descriptor first: a signal that came between them would be noted and told nobody.
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    for number in STOP_SIGNALS:
-        signal.signal(number, _note)
-
-    def wait() -> None:
-        number = reader.recv(1)[0]
-        log.info("stopping", signal=signal.Signals(number).name)
-        stop()
-        timer = threading.Timer(STOP_S_MAX, _give_up)
-        timer.daemon = True
-        timer.start()
-        # Held open until the process ends, as this thread does: a later signal must not be written
-        # into another file's descriptor.
-        with writer:
-            while True:
-                reader.recv(1)
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()
-
-
-def _note(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the wakeup descriptor tells."""
 
 
 def run_ingest(settings: Settings) -> None:
@@ -201,8 +160,3 @@ def run_flow(engine: Engine) -> None:
     cluster_main(  # type: ignore[no-untyped-call]
         flow, [], 0, worker_count_per_proc=engine.settings.worker_count
     )
-
-
-def _give_up() -> None:
-    log.error("stop_timed_out", seconds=STOP_S_MAX)
-    os._exit(1)

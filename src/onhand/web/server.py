@@ -25,6 +25,7 @@ from onhand.errors import OnhandError
 from onhand.identity import open_identity
 from onhand.ledger import open_ledger
 from onhand.logging import configure_logging, get_logger
+from onhand.stop_signal import STOP_SIGNALS, open_wakeup
 from onhand.structs import make_structs_ready
 
 if TYPE_CHECKING:
@@ -103,9 +104,7 @@ class _Server(Granian):  # type: ignore[misc, valid-type] # chosen by the interp
 
     def startup(self, spawn_target: Any, target_loader: Any) -> None:
         """Start the workers, and after them the thread: a fork copies no threads."""
-        reader, writer = socket.socketpair()
-        writer.setblocking(False)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        reader, writer, _ = open_wakeup()
         super().startup(spawn_target, target_loader)
         threading.Thread(
             target=self._end_on_signal, args=(reader, writer), name="signals", daemon=True
@@ -116,7 +115,7 @@ class _Server(Granian):  # type: ignore[misc, valid-type] # chosen by the interp
 
     def _end_on_signal(self, reader: socket.socket, _held: socket.socket) -> None:
         while True:
-            if reader.recv(1)[0] in (signal.SIGTERM, signal.SIGINT):
+            if reader.recv(1)[0] in STOP_SIGNALS:
                 super().signal_handler_interrupt()
 
 
@@ -154,7 +153,7 @@ def _end_with(parent: int) -> None:
     """Have the kernel end this worker when its parent is killed."""
     # The parent's handlers came along with the fork, and only note the signal for the parent.
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     # A terminal's Ctrl-C comes to the whole group. The parent tells its workers by the other one,
     # and the server must hear of it once: see Front._terminate.
