@@ -25,6 +25,7 @@ from onhand.writer.intake import Intake
 from onhand.writer.metrics import WriterMetrics
 from onhand.writer.outbox import Outbox
 from onhand.writer.recovery import Recovery
+from onhand.writer.retention import Keep
 from onhand.writer.setup_watch import SetupWatch
 from onhand.writer.turns import Turns
 from onhand.writer.waiting import Waiting
@@ -34,6 +35,7 @@ from tests.twin.naive import Naive
 
 CLUSTER_ID = "0f" * 16
 SHARD_COUNT = 2
+KEPT_FOR_GOOD = Keep(1 << 60, 1 << 60)
 SKUS = ("a", "g")
 """One of each shard."""
 PLACES = ("near", "mid", "far")
@@ -348,6 +350,8 @@ class Rig:
         self.patches.enter_context(
             mock.patch.object(recovery, "_uncollected", contextlib.nullcontext)
         )
+        # The model reads all that ever was from the ledger.
+        self.patches.enter_context(mock.patch.object(turns, "keep_of", return_value=KEPT_FOR_GOOD))
         forget_everything(ledger)
         self.settings = Settings(
             data=folder,

@@ -53,10 +53,10 @@ class Deployment:
         )
         self.ledger = open_ledger(self.settings)
         self.setup_store = SetupStore(self.ledger)
-        self.log = EmbeddedLog(self.settings.data / "log.sqlite3", now_us=now_us)
+        self.clock = Clock()
+        self.log = EmbeddedLog(self.settings.data / "log.sqlite3", now_us=self.clock)
         self.log.ensure_topics(1)
         self.page = Page(metrics_directory(table_dir, self.cluster_id), "test")
-        self.clock = Clock()
         self.broken = []
         self.writer = None
         self.purchases = None

@@ -227,10 +227,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     orders_keep_days: Annotated[
         int,
         Meta(
-            ge=1,
+            ge=30,
             le=3_650,
-            description="Days for which orders and returns are kept after they were placed; open "
-            "ones are kept for as long as they are open.",
+            description="Days for which closed orders and returns are kept after their last "
+            "change; make it longer than anything may take to be returned.",
         ),
     ] = 400
     purchases_keep_days: Annotated[
@@ -470,6 +470,12 @@ def _rules(settings: Settings) -> list[tuple[bool, str, str]]:
             settings.recommendation_basket_window <= timedelta(0),
             "recommendation_basket_window is zero",
             "Give a duration such as 30m",
+        ),
+        (
+            settings.late_window is not None
+            and timedelta(days=settings.orders_keep_days) < settings.late_window,
+            "orders_keep_days is shorter than late_window",
+            "Keep orders for longer than a till's word about them may be late",
         ),
         (
             settings.orders_keep_days < settings.purchases_keep_days,

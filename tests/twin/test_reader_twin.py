@@ -122,7 +122,7 @@ def scopes_of(setup, known):
 
 
 @pytest.mark.parametrize("shard_count", [1, 3])
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 2**32))
 def test_every_number_equals_the_naive_twins(shard_count, seed):
     """Read, rendered, queried and listed by location, all numbers are those of the contract."""

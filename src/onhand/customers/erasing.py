@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from onhand.customers.scrubbing import Scrubber
-from onhand.ledger.order_store import KEEP_US
+from onhand.ledger.order_store import ANSWERS_KEEP_US
 from onhand.orders.engine import Asked
 from onhand.orders.erasing import TOKEN, EraseCustomer
 
@@ -148,5 +148,5 @@ def _scrub(scrubber: Scrubber) -> None:
     scrubber.scrub_events()
     times = scrubber.times()
     if times is not None:
-        oldest_us = time.time_ns() // 1000 - KEEP_US
+        oldest_us = time.time_ns() // 1000 - ANSWERS_KEEP_US
         scrubber.scrub_answers(max(times[0], oldest_us), times[1])

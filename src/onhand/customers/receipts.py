@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from onhand.customers.purchases import Details
 from onhand.customers.schema import purchase
+from onhand.log.base import now_us
 from onhand.orders.purchases import Purchase, PurchasedLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -28,10 +29,21 @@ _decode_details = msgspec.json.Decoder(Details).decode
 
 
 class Receipts:
-    """Finds purchases by receipt; any thread. See :class:`onhand.orders.purchases.Purchases`."""
+    """Finds purchases by receipt; any thread. See :class:`onhand.orders.purchases.Purchases`.
 
-    def __init__(self, database: Ledger) -> None:
+    Parameters
+    ----------
+    keep_us
+        Sales that entered the log longer ago are not found, dropped or not: what came back of them
+        is kept no longer.
+    clock
+        Returns the time; microseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, database: Ledger, keep_us: int, clock: Callable[[], int] = now_us) -> None:
         self._database = database
+        self._keep_us = keep_us
+        self._clock = clock
 
     def find(self, receipts: Sequence[str]) -> dict[str, Purchase]:
         """Find by the ``id``, ``basket_id`` or ``reference`` of the sale's event.
@@ -49,12 +61,13 @@ class Receipts:
         if not asked:
             return {}
         with self._database.read() as connection:
-            found = {each: _purchase_of(connection, each) for each in asked}
+            since_us = self._clock() - self._keep_us
+            found = {each: _purchase_of(connection, each, since_us) for each in asked}
         return {receipt: each for receipt, each in found.items() if each is not None}
 
 
-def _purchase_of(connection: Connection, receipt: str) -> Purchase | None:
-    sales = _sales_of(connection, receipt)
+def _purchase_of(connection: Connection, receipt: str, since_us: int) -> Purchase | None:
+    sales = [row for row in _sales_of(connection, receipt) if row.appended_us >= since_us]
     if not sales:
         return None
     quantities = _units(row.document for row in sales)

@@ -30,7 +30,7 @@ SIZES: Final[dict[str, tuple[int, ...]]] = {
 }
 """Rows of one upsert. More make it hardly cheaper."""
 KEY_SIZES: Final = (1, 16, 64, 256, 1024)
-"""Keys of one SELECT; what a call leaves open is filled by repeating its last key."""
+"""Keys of one SELECT or DELETE; what a call leaves open is filled by repeating its last key."""
 
 Statement = tuple[str, tuple[Any, ...]]
 """Text for the driver, and its parameters in order."""
@@ -84,12 +84,14 @@ def by_keys(
 
     The query is a constant of its module: its text is kept for good.
     """
-    largest = KEY_SIZES[-1]
-    for at in range(0, len(keys), largest):
-        some = keys[at : at + largest]
-        size = next(size for size in KEY_SIZES if size >= len(some))
-        padded = (*some, *[some[-1]] * (size - len(some)))
-        yield _by_keys(dialect_name, query, column, size), padded
+    for some in _padded(keys):
+        yield _by_keys(dialect_name, query, column, len(some)), some
+
+
+def deletes(dialect_name: str, table: Table, keys: Sequence[Any]) -> Iterator[Statement]:
+    """Yield the statements that delete rows by key, the first column of the table."""
+    for some in _padded(keys):
+        yield _delete(dialect_name, table, len(some)), some
 
 
 def prepare(dialect_name: str, tables: Sequence[Table]) -> None:
@@ -134,10 +136,30 @@ def _renumbered(row: str, shift: int) -> str:
     return _NUMBER.sub(lambda found: f"${int(found[1]) + shift}", row)
 
 
+def _padded(keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Cut keys into chunks of a few sizes, each filled by repeating its last key."""
+    largest = KEY_SIZES[-1]
+    for at in range(0, len(keys), largest):
+        some = keys[at : at + largest]
+        size = next(size for size in KEY_SIZES if size >= len(some))
+        yield (*some, *[some[-1]] * (size - len(some)))
+
+
 @functools.cache
 def _by_keys(dialect_name: str, query: sa.Select[Any], column: sa.Column[Any], size: int) -> str:
+    return _compiled_for_keys(dialect_name, query, column, size)
+
+
+@functools.cache
+def _delete(dialect_name: str, table: Table, size: int) -> str:
+    return _compiled_for_keys(dialect_name, sa.delete(table), next(iter(table.columns)), size)
+
+
+def _compiled_for_keys(
+    dialect_name: str, statement: sa.Select[Any] | sa.Delete, column: sa.Column[Any], size: int
+) -> str:
     keys = [sa.bindparam(f"key_{index}", type_=column.type) for index in range(size)]
-    text, parameters = compile_text(dialect_name, query.where(column.in_(keys)))
+    text, parameters = compile_text(dialect_name, statement.where(column.in_(keys)))
     if list(parameters) != [key.key for key in keys]:
         raise AssertionError("Invariant: keys are the only parameters, in their order")
     return text

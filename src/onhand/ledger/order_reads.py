@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from onhand.errors import FieldError, InvalidInput
 from onhand.ledger.bulk import compile_text
 from onhand.ledger.rows import (
-    CLOSED_ORDER_STATUSES,
     ORDER_STATUSES,
     RETURN_STATUSES,
     TASK_STATUSES,
@@ -235,21 +234,6 @@ class OrderReads:
             for at in range(0, len(locations), LOCATIONS_A_QUERY):
                 some = query.where(task.c.location.in_(locations[at : at + LOCATIONS_A_QUERY]))
                 yield from map(tuple, connection.execute(some))
-
-    def closed_orders(
-        self, *, created_before_us: int, updated_before_us: int, limit: int
-    ) -> list[OrderRow]:
-        """Read orders that are closed, with all their returns, the oldest first."""
-        # A return may be open for longer than its order: as long as its exchange is.
-        awaited = sa.exists().where(returns.c.order_id == orders.c.id, returns.c.is_open)
-        one = sa.select(orders).where(
-            orders.c.created_us < created_before_us,
-            orders.c.updated_us < updated_before_us,
-            orders.c.is_open.is_(False),
-            ~awaited,
-        )
-        several = [one.where(orders.c.status == each) for each in CLOSED_ORDER_STATUSES]
-        return self._read(_merged(several, [orders.c.created_us, orders.c.id], limit), OrderRow)
 
     def load_ledger_events(self, after_sequence: int) -> Iterator[LedgerEventRow]:
         """Stream the ledger events after a sequence, in order: those not applied there yet."""

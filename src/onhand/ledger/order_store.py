@@ -22,9 +22,8 @@ from onhand.ledger.engine import unavailable
 from onhand.ledger.link import open_link
 from onhand.ledger.order_reads import OrderReads, order_row, return_row
 from onhand.ledger.outcome import DriverErrors, not_made
-from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, Pruned, ReturnRow
+from onhand.ledger.rows import AnswerRow, Commit, Epoch, HoldRow, OrderRow, ReturnRow
 from onhand.ledger.schema import (
-    HOLD_IS_FINISHED,
     answer,
     claim_offset,
     hold,
@@ -37,27 +36,15 @@ from onhand.ledger.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from sqlalchemy import Connection
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from onhand.ledger.bulk import Statement
     from onhand.ledger.engine import Ledger
     from onhand.ledger.link import Link, Rows
 
 DAY_US: Final = 86_400_000_000
-KEEP_US: Final = 7 * DAY_US
-"""How long answers, finished holds and applied ledger events are kept, unless told otherwise."""
-ORDERS_KEEP_US: Final = 400 * DAY_US
-"""The same of closed orders and returns."""
-PRUNE_ROW_COUNT: Final = 1_000
-"""Rows of each kind dropped in one transaction: a few milliseconds."""
-
-ORDER_COUNT: Final = 200
-"""Orders dropped in one transaction: each takes its tasks and returns along."""
-
-PACK_COUNT: Final = 50
-"""Rows of packed answers dropped in one transaction; each may hold those of a thousand commands."""
+ANSWERS_KEEP_US: Final = 7 * DAY_US
+"""How long answers are kept after they were given."""
 
 _TABLES: Final = (hold, orders, task, returns, answer, ledger_event, order_event, claim_offset)
 _OWNER_LENGTH: Final = 200
@@ -92,31 +79,11 @@ class OrderStore(OrderReads):
     Use: :meth:`take_over`, load what is open, then :meth:`commit` batch after batch, and
     :meth:`close`. After CommitUnknown only :meth:`settle` is possible, again and again until it
     answers.
-
-    Parameters
-    ----------
-    answers_keep_us, holds_keep_us, ledger_events_keep_us
-        How long :meth:`prune` leaves answers after they were given, finished holds after their
-        expiry, and ledger events that are applied after they were written.
-    orders_keep_us
-        How long closed orders, and closed returns, are left after they were placed.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        answers_keep_us: int = KEEP_US,
-        holds_keep_us: int = KEEP_US,
-        ledger_events_keep_us: int = KEEP_US,
-        orders_keep_us: int = ORDERS_KEEP_US,
-    ) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self._dialect_name = ledger.engine.dialect.name
-        self._answers_keep_us = answers_keep_us
-        self._holds_keep_us = holds_keep_us
-        self._ledger_events_keep_us = ledger_events_keep_us
-        self._orders_keep_us = orders_keep_us
         self._lock = threading.Lock()
         self._link: Link | None = None
         self._links_opened = 0
@@ -203,8 +170,7 @@ class OrderStore(OrderReads):
             unknown = self._unknown
             if unknown is None:
                 raise ValueError("Condition failed: no commit is of unknown outcome")
-            settle = _bound(self._dialect_name, _SETTLE, {"my_epoch": self._epoch})
-            settled = self._change(settle)
+            settled = self._change(self._bound_check())
             is_written = bool(settled[0][0] == unknown.commit_number)
             if is_written:
                 self._advance(unknown, self._unknown_answers)
@@ -250,81 +216,42 @@ class OrderStore(OrderReads):
         """Read every return of units on those receipts, on the writer's connection."""
         return list(map(return_row, self._select(_RETURNS, returns.c.receipt, receipts)))
 
-    def prune(
-        self,
-        now_us: int,
-        applied_sequence: int,
-        row_count_max: int = PRUNE_ROW_COUNT,
-        pack_count_max: int = PACK_COUNT,
-    ) -> Pruned:
-        """Drop a bounded number of rows that have been kept long enough.
-
-        Parameters
-        ----------
-        applied_sequence
-            The last ledger event that supply has applied and holds in a checkpoint; later ones
-            stay, however old.
-        row_count_max, pack_count_max
-            Most rows of each kind; most commits whose answers go.
-        """
-        finished = sa.select(hold.c.id).where(
-            HOLD_IS_FINISHED, hold.c.expires_us < now_us - self._holds_keep_us
-        )
-        old_answers = sa.select(answer.c.commit_number).where(
-            answer.c.created_us < now_us - self._answers_keep_us
-        )
-        applied = sa.select(ledger_event.c.sequence).where(
-            ledger_event.c.sequence <= applied_sequence,
-            ledger_event.c.sequence <= sa.select(writer.c.ledger_published).scalar_subquery(),
-            ledger_event.c.created_us < now_us - self._ledger_events_keep_us,
-        )
-        # Those of an order go with it; what a till sold is forgotten before its returns are.
-        returned = sa.select(returns.c.id).where(
-            returns.c.order_id.is_(None),
-            returns.c.is_open.is_(False),
-            returns.c.created_us < now_us - self._orders_keep_us,
-        )
-        before = self._position.commit_number
-        with self._ledger.write() as connection:
-            pruned = Pruned(
-                answers=_drop(connection, old_answers, answer.c.created_us, pack_count_max),
-                holds=_drop(connection, finished, hold.c.expires_us, row_count_max),
-                ledger_events=_drop(connection, applied, ledger_event.c.sequence, row_count_max),
-                returns=_drop(connection, returned, returns.c.created_us, row_count_max),
-            )
-            oldest = connection.execute(sa.select(sa.func.min(answer.c.commit_number))).scalar()
+    def rows_of(self, query: sa.Select[Any], **values: Any) -> Rows:
+        """Read by a query that is a constant of its module, on the writer's connection."""
+        statement = _bound(self._dialect_name, query, values)
         with self._lock:
-            self._index.forget(before if oldest is None else oldest)
-        return pruned
+            self._check_is_settled()
+            return self._read_on_link([statement])
 
-    def old_orders(self, now_us: int, count_max: int = ORDER_COUNT) -> list[OrderRow]:
-        """Read closed orders that have been kept long enough, the oldest first.
-
-        What has changed within the time that answers are kept stays: it may be asked for again.
-        """
-        return self.closed_orders(
-            created_before_us=now_us - self._orders_keep_us,
-            updated_before_us=now_us - self._answers_keep_us,
-            limit=count_max,
-        )
-
-    def drop_orders(
-        self, order_ids: Sequence[str], task_ids: Sequence[str], return_ids: Sequence[str]
-    ) -> None:
-        """Drop orders with all that is theirs.
+    def drop(self, keys: Mapping[sa.Table, Sequence[Any]]) -> None:
+        """Delete rows by key, in one transaction.
 
         Raises
         ------
-        WriterFenced
-            Another writer has taken over, and may have opened one of them again.
+        WriterFenced, CommitFailed, CommitUnknown
+            As :meth:`commit` does; of unknown outcome it is to be settled likewise.
         """
-        with self._ledger.write() as connection:
-            mine = sa.select(writer.c.epoch).where(writer.c.epoch == self._epoch).with_for_update()
-            if connection.execute(mine).one_or_none() is None:
-                self._is_fenced = True
-                raise _fenced(self._ledger.place)
-            for table, ids in ((task, task_ids), (returns, return_ids), (orders, order_ids)):
-                connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
+        with self._lock:
+            self._check_may_write()
+            statements = [
+                each
+                for table, some in keys.items()
+                for each in bulk.deletes(self._dialect_name, table, some)
+            ]
+            if not statements:
+                return
+            self._unknown, self._unknown_answers = self._position, []
+            try:
+                self._transact(self._bound_check(), statements)
+            except (CommitFailed, WriterFenced):
+                self._unknown = None
+                raise
+            self._unknown = None
+
+    def forget_answers_before(self, commit_number: int) -> None:
+        """Look for none in the rows of earlier commits: they are dropped."""
+        with self._lock:
+            self._index.forget(commit_number)
 
     def size_bytes(self) -> int:
         """Measure what the ledger takes on disk."""
@@ -362,7 +289,7 @@ class OrderStore(OrderReads):
 
     def _load_index(self, now_us: int, *, base: int) -> AnswerIndex:
         query = sa.select(answer.c.commit_number, answer.c.hashes).where(
-            answer.c.created_us >= now_us - self._answers_keep_us
+            answer.c.created_us >= now_us - ANSWERS_KEEP_US
         )
         with self._ledger.read() as connection:
             rows = connection.execute(query).all()
@@ -396,6 +323,9 @@ class OrderStore(OrderReads):
             "ledger_published": commit.ledger_published,
         }
         return _bound(self._dialect_name, _FENCE, values)
+
+    def _bound_check(self) -> Statement:
+        return _bound(self._dialect_name, _CHECK, {"my_epoch": self._epoch})
 
     def _statements(self, commit: Commit, after: Position) -> Iterator[Statement]:
         for table, rows in (
@@ -449,8 +379,9 @@ class OrderStore(OrderReads):
     def _select_locked(
         self, query: sa.Select[Any], column: sa.Column[Any], keys: Sequence[Any]
     ) -> Rows:
-        statements = list(bulk.by_keys(self._dialect_name, query, column, keys))
+        return self._read_on_link(list(bulk.by_keys(self._dialect_name, query, column, keys)))
 
+    def _read_on_link(self, statements: Sequence[Statement]) -> Rows:
         def read(link: Link) -> Rows:
             return [row for statement in statements for row in link.select(statement)]
 
@@ -506,14 +437,6 @@ def _fenced(place: str) -> WriterFenced:
     return WriterFenced(what, "Run one order writer for a deployment; this one has to end")
 
 
-def _drop(
-    connection: Connection, query: sa.Select[Any], order: sa.Column[Any], count_max: int
-) -> int:
-    (key,) = query.selected_columns
-    some = query.order_by(order).limit(count_max)
-    return connection.execute(sa.delete(order.table).where(key.in_(some))).rowcount
-
-
 def _bound(dialect_name: str, statement: Any, values: dict[str, Any]) -> Statement:
     text, names = _compiled(dialect_name, statement)
     return text, tuple(values[name] for name in names)
@@ -556,7 +479,8 @@ _TAKE_OVER: Final = (
         writer.c.epoch, writer.c.commit_number, writer.c.event_number, writer.c.ledger_sequence
     )
 )
-_SETTLE: Final = (
+# It writes, and so waits for whatever is not ended yet of a transaction of this writer's.
+_CHECK: Final = (
     sa.update(writer)
     .where(
         writer.c.id == sa.literal_column("1"),

@@ -12,7 +12,6 @@ from typing import Final, Generic, NamedTuple, NewType, TypeVar
 import msgspec
 
 ORDER_STATUSES: Final = ("open", "partially_fulfilled", "fulfilled", "cancelled")
-CLOSED_ORDER_STATUSES: Final = ("fulfilled", "cancelled")
 RETURN_STATUSES: Final = (
     "authorised",
     "partially_received",
@@ -170,17 +169,3 @@ class TaskPage(NamedTuple):
     tasks: list[TaskRow]
     documents: dict[str, bytes]
     next: str | None
-
-
-class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows one call of ``prune`` removed; one of answers is a commit's."""
-
-    answers: int = 0
-    holds: int = 0
-    ledger_events: int = 0
-    returns: int = 0
-
-    @property
-    def total(self) -> int:
-        """Rows in all; 0 when there is nothing left to remove."""
-        return self.answers + self.holds + self.ledger_events + self.returns

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every version of the schema, oldest first. A ledger at any other is from a newer onhand."""
 
 VERSION_TABLE: Final = "onhand_schema"
@@ -99,6 +99,7 @@ token = Table(
 HOLD_IS_ACTIVE: Final = text("status = 'active'")
 HOLD_IS_FINISHED: Final = text("status <> 'active'")
 ORDER_IS_OPEN: Final = text("is_open")
+ORDER_IS_CLOSED: Final = text("NOT is_open")
 """Conditions of partial indexes; a query must repeat them to the letter to profit."""
 
 writer = Table(
@@ -155,6 +156,13 @@ orders = Table(
         "created_us",
         sqlite_where=ORDER_IS_OPEN,
         postgresql_where=ORDER_IS_OPEN,
+    ),
+    Index(
+        "ix_orders_closed",
+        "updated_us",
+        "id",
+        sqlite_where=ORDER_IS_CLOSED,
+        postgresql_where=ORDER_IS_CLOSED,
     ),
 )
 

@@ -195,6 +195,11 @@ class Return(Struct, kw_only=True):
         """Tell whether it is open, or its exchange may still be cancelled."""
         return self.is_open() or (self.exchange is not None and not self.exchange.over)
 
+    def is_over(self) -> bool:
+        """Tell whether nothing of it is left to be done: none of its units waits for inspection."""
+        held = any(each.held for line in self.lines for each in line.arrivals)
+        return not held and not self.is_kept()
+
     def settle_status(self) -> None:
         """Set the status from the lines."""
         received = sum(each.received for each in self.lines)

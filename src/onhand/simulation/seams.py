@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from onhand.simulation.timeline import Timeline
 
 FAILURES: Final = frozenset(
-    {"decision_failed", "background_failed", "outbox_failed", "claims_failed", "outputs_failed"}
+    {
+        "decision_failed",
+        "background_failed",
+        "outbox_failed",
+        "claims_failed",
+        "outputs_failed",
+        "retention_failed",
+    }
 )
 """Log lines about errors that the engine lives on with, and that it must not make."""
 

@@ -19,6 +19,7 @@ from onhand.customers.store import CustomerStore, open_customers
 from onhand.identity import open_identity
 from onhand.ledger import Authenticator, SetupStore, TokenStore, open_ledger
 from onhand.ledger.order_reads import OrderReads
+from onhand.ledger.order_store import DAY_US
 from onhand.log.open import open_log
 from onhand.metrics import Page, metrics_directory
 from onhand.recommendations.history import BoughtLately
@@ -143,7 +144,7 @@ class Services:
                 event_log=self.log,
                 cluster_id=cluster_id,
                 page=self.page,
-                purchases=Receipts(self.customers),
+                purchases=Receipts(self.customers, settings.purchases_keep_days * DAY_US),
                 tracing=self.tracing,
             )
         create = settings.kafka_partition_count if self.publishing else None

@@ -10,10 +10,10 @@ import msgspec
 from onhand.writer.answer import code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from onhand._native.metrics import Counter, Histogram
-    from onhand.ledger.rows import LedgerEventRow, Pruned
+    from onhand.ledger.rows import LedgerEventRow
     from onhand.metrics import Page
     from onhand.orders.book import Book
     from onhand.orders.shortfalls import Settled
@@ -107,15 +107,9 @@ class WriterMetrics:
         """Count a claim by what it turned out to be."""
         self._page.counter("onhand_claims_total", outcome).add()
 
-    def count_dropped(self, pruned: Pruned, order_count: int) -> None:
-        """Count rows that were kept long enough."""
-        for table, count in (
-            ("answer", pruned.answers),
-            ("hold", pruned.holds),
-            ("ledger_event", pruned.ledger_events),
-            ("returns", pruned.returns),
-            ("orders", order_count),
-        ):
+    def count_dropped(self, counts: Mapping[str, int]) -> None:
+        """Count rows that were kept long enough, by their table."""
+        for table, count in counts.items():
             self._page.counter("onhand_ledger_rows_dropped_total", table).add(count)
 
     def measure_ledger(self, size_bytes: int) -> None:

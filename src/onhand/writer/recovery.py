@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from onhand.errors import LedgerUnavailable, TableUnavailable, WrongDataDirectory
-from onhand.ledger.order_store import DAY_US, OrderStore
+from onhand.ledger.order_store import OrderStore
 from onhand.ledger.rows import HoldRow
 from onhand.logging import get_logger
 from onhand.orders.book import Book, Handover, decode_hold, decode_order, decode_return
@@ -117,7 +117,7 @@ class Recovery:
         reader.refresh()
         setup = self._setup_store.load_setup()
         reader.set_scopes(setup, self._clock() / 1e6)
-        store = OrderStore(self._ledger, orders_keep_us=self._settings.orders_keep_days * DAY_US)
+        store = OrderStore(self._ledger)
         epoch = store.take_over(f"{socket.gethostname()}:{os.getpid()}", self._clock())
         position = store.statistics().position
         applied = reader.progress().ledger_sequence

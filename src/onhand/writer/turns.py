@@ -17,7 +17,7 @@ from onhand.logging import get_logger
 from onhand.writer.answer import code_of, failed
 from onhand.writer.background import Background
 from onhand.writer.deciding import FAILED, Deciding
-from onhand.writer.retention import Retention
+from onhand.writer.retention import Retention, keep_of
 from onhand.writer.supply_watch import SupplyWatch
 from onhand.writer.traced import CommitTrace
 from onhand.writer.waiting import deliver, deliver_same
@@ -97,7 +97,7 @@ class Turns:
         self._commit_trace: CommitTrace | None = None
         self._paused_until_s = 0.0
         self._gauges_at_s = 0.0
-        self._retention = Retention(opened.store, metrics)
+        self._retention = Retention(opened.store, metrics, keep_of(settings), claims_us)
         self.waits_for: str | None = None
         """Why nothing is decided at the moment, if so."""
 
@@ -121,9 +121,7 @@ class Turns:
             return False
         self._turn(waiting)
         self._in_hand = []
-        self._retention.step(
-            self._clock(), time.monotonic(), self._supply.ledger_sequence, is_idle=not waiting
-        )
+        self._forget()
         return True
 
     def give_back(self) -> list[Waiting]:
@@ -250,6 +248,15 @@ class Turns:
         if setup is not None:
             self._stock.reader.set_scopes(setup, now_us / 1e6)
             self._desk.setup = setup
+
+    def _forget(self) -> None:
+        """Drop some of what was kept long enough, unless a commit's outcome is not known."""
+        if self.waits_for is not None:
+            return
+        try:
+            self._retention.step(self._clock(), time.monotonic, self._supply.ledger_sequence)
+        except CommitUnknown as error:
+            self._settle(Commit(), error)
 
     def _stamp(self, now_us: int, now_s: float) -> None:
         if now_s < self._gauges_at_s:

@@ -5,15 +5,27 @@ import pytest
 from onhand.customers.receipts import Receipts
 from onhand.orders.purchases import PurchasedLine
 
+DAY_US = 86_400_000_000
+
 
 @pytest.fixture
 def receipts(till):
     """Find receipts among what the till has told."""
-    return Receipts(till.database)
+    return Receipts(till.database, 10 * DAY_US, lambda: till.now_us)
 
 
 def lines(purchase):
     return [(line.sku, line.quantity, line.returned) for line in purchase.lines]
+
+
+def test_a_sale_older_than_purchases_are_kept_is_nowhere(till, sale, receipts):
+    """Whether it is dropped already or not: of what came back of it nobody knows any more."""
+    till.tell(sale(id="r-1"))
+    till.read()
+    till.now_us += 10 * DAY_US
+    assert "r-1" in receipts.find(["r-1"])
+    till.now_us += 1
+    assert receipts.find(["r-1"]) == {}
 
 
 @pytest.mark.parametrize("name", ["id", "basket_id", "reference"])

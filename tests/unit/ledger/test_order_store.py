@@ -10,11 +10,22 @@ from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 
 from onhand.errors import InvalidInput, WriterFenced
-from onhand.ledger import OrderReads, OrderStore, SetupStore, bulk, open_ledger, rows, schema
+from onhand.ledger import (
+    OrderReads,
+    OrderStore,
+    SetupStore,
+    bulk,
+    old_rows,
+    open_ledger,
+    rows,
+    schema,
+)
 from onhand.ledger.answer_index import AnswerIndex
 from onhand.ledger.migrate import LEDGER, MIGRATIONS
-from onhand.ledger.order_store import DAY_US, KEEP_US
+from onhand.ledger.old_rows import BEGIN, OldRows, Place
+from onhand.ledger.order_store import DAY_US
 from onhand.ledger.rows import Commit, HoldRow, OrderRow
+from onhand.settings import Settings
 from tests.order_rows import answer, batch, event, hold, key, ledger_event, order, return_, task
 
 NOW_US = 100 * DAY_US
@@ -379,132 +390,120 @@ def test_wrong_cursor_is_refused(store, cursor):
         assert caught.value.errors[0].pointer == "/cursor"
 
 
-def test_pruning_is_bounded_and_keeps_what_counts(make_store, ledger):
-    """Old rows go a few at a time; young, active, unapplied and unpublished ones stay."""
-    store = make_store()
-    store.take_over("test", 1)
-    old_us = NOW_US - KEEP_US - 1
+def test_old_rows_are_found_the_oldest_first_and_a_few_at_a_time(store):
+    """Young, active, unapplied and unpublished ones are not among them."""
+    old = OldRows(store)
     store.commit(
         Commit(
             holds=[
-                *[hold(each, "expired", old_us) for each in range(25)],
-                hold(100, "active", old_us),
-                hold(101, "expired", NOW_US - KEEP_US),
+                hold(3, "expired", 9),
+                hold(1, "released", 8),
+                hold(2, "expired", 10),
+                hold(4, "active", 1),
             ],
-            orders=[order(1, status="fulfilled", created_us=0, is_open=False)],
-            ledger_events=[ledger_event(each, old_us) for each in range(1, 9)],
+            ledger_events=[ledger_event(each, min(each, 9)) for each in range(1, 9)],
         )
     )
-    for each in range(5):
-        store.commit(Commit(answers=[answer(each, created_us=old_us)]))
-    store.commit(Commit(answers=[answer(100, created_us=NOW_US - KEEP_US)]))
+    for each in (7, 5, 6):
+        store.commit(Commit(answers=[answer(each, created_us=each)]))
     store.commit(Commit(ledger_published=5))
-    gone = store.prune(NOW_US, applied_sequence=7, row_count_max=10, pack_count_max=3)
-    assert (gone.holds, gone.answers, gone.ledger_events) == (10, 3, 5)
-    while store.prune(NOW_US, applied_sequence=7, row_count_max=10).total:
-        pass
-    assert set(store.load_holds([f"h{each:06d}" for each in (0, 24, 100, 101)])) == {
-        "h000100",
-        "h000101",
-    }
-    assert count(ledger, schema.hold) == 2
-    assert count(ledger, schema.answer) == 1
-    next_store = make_store()
-    next_store.take_over("next", NOW_US)
-    assert list(next_store.answers([key(each) for each in (0, 4, 100)])) == [key(100)]
-    assert [each.sequence for each in store.load_ledger_events(0)] == [6, 7, 8]
-    assert store.order("o000001") is not None
-    assert store.last_sequence() == 8
+    assert old.holds(10, 9) == ["h000001", "h000003"]
+    assert old.holds(10, 1) == ["h000001"]
+    assert old.answers(7, 9) == [3, 4]
+    assert old.answers(7, 1) == [3]
+    assert old.first_answer() == 2
+    assert old.ledger_events(10, 7, 9) == [1, 2, 3, 4, 5]
+    assert old.ledger_events(10, 3, 9) == [1, 2, 3]
+    assert old.ledger_events(3, 7, 9) == [1, 2]
+    assert old.ledger_events(10, 7, 2) == [1, 2]
 
 
-def test_how_long_rows_are_kept_can_be_told(make_store):
-    """Each kind of row has a time of its own."""
-    store = make_store(answers_keep_us=10, holds_keep_us=20, ledger_events_keep_us=30)
-    store.take_over("test", 1)
-    store.commit(
-        Commit(holds=[hold(1, "expired", 0)], answers=[answer(1)], ledger_events=[ledger_event(1)])
-    )
-    store.commit(Commit(ledger_published=1))
-    assert store.prune(10, 1).total == 0
-    assert store.prune(11, 1) == rows.Pruned(answers=1)
-    assert store.prune(21, 1) == rows.Pruned(holds=1)
-    assert store.prune(31, 1) == rows.Pruned(ledger_events=1)
-
-
-def test_closed_orders_are_old_some_time_after_they_were_placed(make_store):
-    """The oldest come first; what is open, awaited, changed of late or younger stays."""
-    store = make_store(orders_keep_us=100, answers_keep_us=10)
-    store.take_over("test", 1)
+def test_closed_orders_are_old_some_time_after_their_last_change(store):
+    """A walk goes on where it was; what is open is not on its way."""
     closed = [
-        order(each, status=status, is_open=False)
-        for each, status in ((4, "cancelled"), (2, "fulfilled"), (3, "cancelled"))
-    ]
-    changed = order(1, status="fulfilled", is_open=False)._replace(updated_us=95)
-    awaited = order(5, status="fulfilled", is_open=False)
-    young = order(6, status="cancelled", is_open=False)
-    store.commit(
-        Commit(
-            orders=[*closed, changed, awaited, young, order(0)],
-            returns=[
-                return_(1, order_id=awaited.id),
-                return_(2, order_id=closed[0].id, status="closed", is_open=False),
-            ],
+        order(each, status=status, is_open=False)._replace(updated_us=updated_us)
+        for each, status, updated_us in (
+            (4, "cancelled", 20),
+            (2, "fulfilled", 22),
+            (3, "cancelled", 22),
+            (1, "fulfilled", 30),
         )
-    )
-    assert store.old_orders(102) == []
-    assert [each.id for each in store.old_orders(104)] == ["o000002", "o000003"]
-    assert [each.id for each in store.old_orders(104, count_max=1)] == ["o000002"]
-    assert [each.id for each in store.old_orders(106)] == [
-        "o000001",
-        "o000002",
-        "o000003",
-        "o000004",
     ]
+    store.commit(Commit(orders=[*closed, order(0)]))
+    old = OldRows(store)
+    assert old.orders(20, BEGIN, 9) == []
+    assert old.orders(30, BEGIN, 9) == closed[:3]
+    assert old.orders(31, Place(22, "o000002"), 9) == closed[2:]
+    assert old.orders(31, BEGIN, 1) == closed[:1]
 
 
-def test_orders_are_dropped_with_what_is_theirs(store, ledger):
-    """Tasks and returns go with their order, and nothing of another goes."""
-    store.commit(batch(1))
-    store.drop_orders(["o000003"], ["t000003"], ["r000003"])
-    assert store.order("o000003") is None
-    assert store.return_("r000003") is None
-    assert [count(ledger, each) for each in (schema.orders, schema.task, schema.returns)] == [2] * 3
-    assert store.order("o000004") == order(4)
-
-
-def test_whoever_was_overtaken_drops_no_orders(store, make_store):
-    """The writer that has taken over may have opened one of them again."""
-    store.commit(batch(1))
-    make_store().take_over("next", NOW_US)
-    with pytest.raises(WriterFenced):
-        store.drop_orders(["o000003"], ["t000003"], ["r000003"])
-    assert store.order("o000003") == order(3)
-    with pytest.raises(WriterFenced):
-        store.commit(batch(2))
-
-
-def test_closed_returns_of_a_till_s_receipts_are_dropped_as_orders_are(make_store):
-    """They go by themselves; those of an order go with it, and open ones stay."""
-    store = make_store(orders_keep_us=100)
-    store.take_over("test", 1)
+def test_returns_of_no_order_are_old_some_time_after_they_were_announced(store):
+    """Those of an order go with it, and open ones stay."""
     store.commit(
         Commit(
             returns=[
                 return_(1, receipt="a", status="closed", is_open=False),
                 return_(2, receipt="a"),
                 return_(3, order_id="o000003", status="closed", is_open=False),
-                return_(4, receipt="b", status="cancelled", is_open=False),
+                return_(4, status="cancelled", is_open=False),
             ]
         )
     )
-    assert store.prune(101, 0).total == 0
-    assert store.prune(102, 0) == rows.Pruned(returns=1)
-    assert [store.return_(f"r{each:06d}") is None for each in (1, 2, 3, 4)] == [
-        True,
-        False,
-        False,
-        False,
-    ]
+    old = OldRows(store)
+    assert [row.id for row in old.returns(9, BEGIN, 9)] == ["r000001", "r000004"]
+    assert [row.id for row in old.returns(4, BEGIN, 9)] == ["r000001"]
+    assert [row.id for row in old.returns(9, Place(1, "r000001"), 9)] == ["r000004"]
+
+
+def test_rows_are_dropped_by_key_and_nothing_else_is(store, ledger, make_store):
+    """A key that is not there is none's."""
+    for each in range(1, 4):
+        store.commit(batch(each, size=40))
+    numbers = range(40, 100)
+    store.drop(
+        {
+            schema.hold: [f"h{each:06d}" for each in numbers],
+            schema.orders: ["o000040", "nobody's"],
+            schema.task: [],
+            schema.answer: [1],
+            schema.ledger_event: [2],
+        }
+    )
+    assert store.hold("h000099") is None
+    assert store.hold("h000100") is not None
+    counts = {table: count(ledger, table) for table in (schema.hold, schema.orders, schema.task)}
+    assert counts == {schema.hold: 60, schema.orders: 119, schema.task: 120}
+    assert [each.sequence for each in store.load_ledger_events(0)] == [1, 3]
+    store.forget_answers_before(OldRows(store).first_answer())
+    next_store = make_store()
+    next_store.take_over("next", 1)
+    assert list(next_store.answers([key(40), key(80)])) == [key(80)]
+
+
+def test_whoever_was_overtaken_drops_nothing(store, make_store):
+    """The writer that has taken over may have opened an order again."""
+    store.commit(batch(1))
+    make_store().take_over("next", NOW_US)
+    with pytest.raises(WriterFenced):
+        store.drop({schema.orders: ["o000003"]})
+    assert store.order("o000003") == order(3)
+    with pytest.raises(WriterFenced):
+        store.commit(batch(2))
+
+
+@pytest.mark.parametrize("query", ["_ANSWERS", "_HOLDS", "_ORDERS", "_RETURNS", "_LEDGER_EVENTS"])
+def test_looking_for_old_rows_reads_no_others(tmp_path, query):
+    """SQLite finds them by an index, in order, and sorts nothing."""
+    wanted = getattr(old_rows, query)
+    text, names = bulk.compile_text("sqlite", wanted)
+    with (
+        contextlib.closing(open_ledger(Settings(data=tmp_path))) as ledger,
+        ledger.read() as connection,
+    ):
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (1,) * len(names)).all()
+    steps = [row.detail for row in plan]
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+    assert any(step.startswith("SEARCH") and "<?" in step for step in steps), steps
 
 
 def test_size_grows_with_what_is_kept(store):
