@@ -28,8 +28,10 @@ BUILD = Path("build")
 # C that several extensions are made of. Each has its own copy inside: symbols are hidden.
 SHARED = {
     "demand": ["store"],
+    "kafka": ["library"],
     "promising": ["reader", "store"],
     "reader": ["store"],
+    "sqlite": ["library"],
     "storekit": ["store"],
     "supply": ["store"],
     "view": ["reader", "store"],

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "library/library.h"
+
 typedef struct rd_kafka_s rd_kafka_t;
 typedef struct rd_kafka_conf_s rd_kafka_conf_t;
 typedef struct rd_kafka_event_s rd_kafka_event_t;
@@ -84,16 +86,7 @@ enum {
       (const rd_kafka_headers_t *headers, size_t index, const char **name, const void **value,     \
        size_t *length))
 
-typedef struct {
-#define OH_RDKAFKA_MEMBER(returned, name, taken) returned(*name) taken;
-    OH_RDKAFKA_FUNCTIONS(OH_RDKAFKA_MEMBER)
-#undef OH_RDKAFKA_MEMBER
-} oh_rdkafka_t;
-
-/* Finds every function in the library of this path, or in one that it is linked to.
- *
- * NULL when all were found, else the name of the first that is not there, or why the library cannot
- * be opened: text that stays valid until the next call. The library stays open. */
-const char *oh_rdkafka_find(oh_rdkafka_t *functions, const char *path);
+/* Makes oh_rdkafka_t and oh_rdkafka_find. */
+OH_LIBRARY(oh_rdkafka, "rd_kafka_", OH_RDKAFKA_FUNCTIONS)
 
 #endif

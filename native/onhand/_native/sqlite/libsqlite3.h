@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "library/library.h"
+
 typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_stmt sqlite3_stmt;
 typedef void (*oh_sqlite_free_t)(void *);
@@ -58,16 +60,7 @@ enum {
     F(int, column_type, (sqlite3_stmt *statement, int column))                                     \
     F(int64_t, column_int64, (sqlite3_stmt *statement, int column))
 
-typedef struct {
-#define OH_SQLITE_MEMBER(returned, name, taken) returned(*name) taken;
-    OH_SQLITE_FUNCTIONS(OH_SQLITE_MEMBER)
-#undef OH_SQLITE_MEMBER
-} oh_sqlite_t;
-
-/* Finds every function in the library of this path, or in one that it is linked to.
- *
- * NULL when all were found, else the name of the first that is not there, or why the library cannot
- * be opened: text that stays valid until the next call. The library stays open. */
-const char *oh_sqlite_find(oh_sqlite_t *functions, const char *path);
+/* Makes oh_sqlite_t and oh_sqlite_find. */
+OH_LIBRARY(oh_sqlite, "sqlite3_", OH_SQLITE_FUNCTIONS)
 
 #endif
