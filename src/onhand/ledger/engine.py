@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from onhand.settings import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
@@ -90,21 +90,6 @@ class Ledger:
         with self.read() as connection:
             query = sa.select(revision.c.version).where(revision.c.name == name)
             return int(connection.execute(query).scalar_one())
-
-    def size_bytes(self) -> int:
-        """Measure what it takes on disk; of PostgreSQL, the whole database.
-
-        Raises
-        ------
-        LedgerUnavailable
-            When the database fails, with advice.
-        """
-        if self.engine.dialect.name == "postgresql":
-            query = sa.select(sa.func.pg_database_size(sa.func.current_database()))
-            with self.read() as connection:
-                return int(connection.execute(query).scalar_one())
-        files = [Path(self.place + suffix) for suffix in ("", "-wal")]
-        return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
         """Close every connection."""

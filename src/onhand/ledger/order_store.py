@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -254,8 +255,12 @@ class OrderStore(OrderReads):
             self._index.forget(commit_number)
 
     def size_bytes(self) -> int:
-        """Measure what the ledger takes on disk."""
-        return self._ledger.size_bytes()
+        """Measure what the ledger takes on disk; of PostgreSQL, the whole database."""
+        if self._dialect_name == "postgresql":
+            ((size,),) = self.rows_of(_DATABASE_BYTES)
+            return int(size)
+        files = [Path(self._ledger.place + suffix) for suffix in ("", "-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def statistics(self) -> StoreStatistics:
         """Describe how far this writer has come."""
@@ -448,6 +453,7 @@ def _raised(column: sa.Column[int], name: str) -> sa.Case[int]:
 
 
 _ANSWERS: Final = sa.select(answer.c.commit_number, answer.c.records)
+_DATABASE_BYTES: Final = sa.select(sa.func.pg_database_size(sa.func.current_database()))
 _HOLDS: Final = sa.select(hold)
 _ORDERS: Final = sa.select(orders)
 _RETURNS: Final = sa.select(returns)
