@@ -64,6 +64,10 @@ class WriterMetrics:
         self._fenced = page.gauge("onhand_order_writer_fenced")
         self._shortfall_cells = page.gauge("onhand_shortfall_cells")
         self._shortfall_units = page.gauge("onhand_shortfall_units")
+        self._dropped = {
+            table: page.counter("onhand_ledger_rows_dropped_total", table)
+            for table in ("answer", "hold", "ledger_event", "task", "returns", "orders")
+        }
         self._seconds: dict[str, Histogram] = {}
         self._outcomes: dict[tuple[str, str], Counter] = {}
 
@@ -110,7 +114,7 @@ class WriterMetrics:
     def count_dropped(self, counts: Mapping[str, int]) -> None:
         """Count rows that were kept long enough, by their table."""
         for table, count in counts.items():
-            self._page.counter("onhand_ledger_rows_dropped_total", table).add(count)
+            self._dropped[table].add(count)
 
     def measure_ledger(self, size_bytes: int) -> None:
         """Note what the ledger takes on disk."""
