@@ -108,7 +108,7 @@ ROWS = {
         Panel("Events waiting for the log", "none", gauge("onhand_outbox_pending", "{{topic}}")),
         Panel("Movements not in stock yet", "none", gauge("onhand_handovers_in_flight")),
         Panel("Ledger on disk", "bytes", gauge("onhand_ledger_bytes")),
-        Panel("Rows kept long enough", "rowsps",
+        Panel("Old rows dropped", "rowsps",
               rate("onhand_ledger_rows_dropped_total", "table")),
     ],
     "Tables and checkpoints": [
