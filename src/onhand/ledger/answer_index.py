@@ -26,7 +26,7 @@ YOUNG_BYTES_MAX: Final = 16 << 20
 """Answers, and bytes of their documents, after which the young ones become a run; up to twice as
 many are kept whole."""
 
-_HASH_BYTES: Final = 8
+HASH_BYTES: Final = 8
 _NUMBER_BITS: Final = 30
 _NUMBER: Final = np.uint64((1 << _NUMBER_BITS) - 1)
 _HASH: Final = ~_NUMBER
@@ -63,7 +63,7 @@ class AnswerIndex:
 
     def load(self, numbers: Sequence[int], hashes: Sequence[bytes]) -> None:
         """Take in the answers on disk: numbers of commits, and :func:`hashes_of` each."""
-        counts = [len(each) // _HASH_BYTES for each in hashes]
+        counts = [len(each) // HASH_BYTES for each in hashes]
         if counts:
             self._make_room(max(numbers))
             relative = np.asarray(numbers, np.int64) - self._base
@@ -156,8 +156,8 @@ def hashes_of(keys: Sequence[bytes]) -> bytes:
     ValueError
         When a key is shorter than that.
     """
-    joined = b"".join([key[:_HASH_BYTES] for key in keys])
-    if len(joined) != _HASH_BYTES * len(keys):
+    joined = b"".join([key[:HASH_BYTES] for key in keys])
+    if len(joined) != HASH_BYTES * len(keys):
         raise ValueError("Condition failed: the key of an answer is a hash of 16 to 32 bytes")
     return joined
 

@@ -1,14 +1,17 @@
 """Which rows of the ledger are old, a bounded number of each kind, the oldest first.
 
-Each is found by an index that begins with its age, so that looking costs what there is to be found.
+Each is found in the order of an index that follows its age, so that looking costs what there is to
+be found.
 """
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from onhand.ledger.answer_index import HASH_BYTES
 from onhand.ledger.order_reads import order_row, return_row
 from onhand.ledger.schema import (
     HOLD_IS_FINISHED,
@@ -33,6 +36,13 @@ class Place(NamedTuple):
     row_id: str
 
 
+class Packs(NamedTuple):
+    """Commits whose answers are old; ``has_more`` when those are not all."""
+
+    numbers: list[int]
+    has_more: bool
+
+
 BEGIN: Final = Place(-1, "")
 
 
@@ -45,9 +55,16 @@ class OldRows:
     def __init__(self, store: OrderStore) -> None:
         self._store = store
 
-    def answers(self, before_us: int, limit: int) -> list[int]:
-        """List commits whose answers were given before a time."""
-        return self._keys(_ANSWERS, before=before_us, limit=limit)
+    def answers(self, before_us: int, limit: int, answer_count: int) -> Packs:
+        """List commits whose answers were given before a time, until they have so many answers."""
+        found = self._store.rows_of(_ANSWERS, before=before_us, limit=limit)
+        before = accumulate((size for _, size in found), initial=0)
+        taken = [
+            number
+            for (number, _), size in zip(found, before, strict=False)
+            if size < answer_count * HASH_BYTES
+        ]
+        return Packs(taken, has_more=len(taken) < len(found) or len(found) == limit)
 
     def first_answer(self) -> int:
         """Return the first commit whose answers are there, the newest commit without any."""
@@ -92,7 +109,7 @@ _FROM_THE_FIRST: Final[Any] = sa.literal_column("0")
 _AFTER: Final = sa.tuple_(_number("after_us"), sa.bindparam("after_id", type_=sa.String))
 
 _ANSWERS: Final = (
-    sa.select(answer.c.commit_number)
+    sa.select(answer.c.commit_number, sa.func.length(answer.c.hashes))
     .where(answer.c.created_us < _BEFORE)
     .order_by(answer.c.created_us)
     .limit(_LIMIT)

@@ -76,6 +76,10 @@ class Background:
         """Whether the next turn should come at once."""
         return self._expired.most >= DUE_COUNT_MAX
 
+    def passed_us(self) -> int:
+        """Return the time up to which supply is applied and every claim of it is decided."""
+        return self._passed.as_of_us()
+
     def step(self, now_us: int, now_s: float, *, is_paused: bool) -> None:
         """Follow supply and do what is due.
 

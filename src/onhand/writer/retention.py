@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from onhand.errors import CommitUnknown, LedgerUnavailable, WriterFenced
+import msgspec
+
+from onhand.errors import CommitUnknown, LedgerUnavailable
 from onhand.ledger import schema
 from onhand.ledger.old_rows import BEGIN, OldRows, Place
 from onhand.ledger.order_store import ANSWERS_KEEP_US, DAY_US
@@ -12,7 +15,7 @@ from onhand.logging import get_logger
 from onhand.orders.book import decode_order, decode_return
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import sqlalchemy as sa
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from onhand.writer.metrics import WriterMetrics
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 LOOK_S: Final = 60.0
 """Between looks for rows that were kept long enough."""
@@ -33,9 +37,10 @@ SHARE_MAX: Final = 0.1
 
 ROW_COUNT: Final = 250
 ORDER_COUNT: Final = 50
-PACK_COUNT: Final = 16
-"""Most rows of one step, most orders with what is theirs, and most commits whose answers go: a few
-milliseconds, in which nothing is decided."""
+PACK_COUNT: Final = 256
+ANSWER_COUNT: Final = 2_000
+"""Most rows of one step, most orders with what is theirs, most commits whose answers go, and
+answers after which no more go: a few milliseconds, in which nothing is decided."""
 
 
 class Keep(NamedTuple):
@@ -59,9 +64,9 @@ class Retention:
 
     Parameters
     ----------
-    claims_us
-        Returns the time up to which all claims in the log are decided: what a till has told of an
-        order waits for nobody who might forget the order.
+    passed_us
+        Returns the time up to which supply is applied and every claim that it passed on is decided:
+        a till's word about an order finds the order.
     """
 
     def __init__(
@@ -69,13 +74,13 @@ class Retention:
         store: OrderStore,
         metrics: WriterMetrics,
         keep: Keep,
-        claims_us: Callable[[], int],
+        passed_us: Callable[[], int],
     ) -> None:
         self._store = store
         self._old = OldRows(store)
         self._metrics = metrics
         self._keep = keep
-        self._claims_us = claims_us
+        self._passed_us = passed_us
         self._due_s: float | None = None
         self._measure_s = 0.0
         self._after_order = self._after_return = BEGIN
@@ -88,7 +93,7 @@ class Retention:
         clock_s
             A clock that nobody sets.
         applied_sequence
-            The last ledger event that supply has applied and holds in a checkpoint.
+            The last ledger event that supply has applied.
 
         Raises
         ------
@@ -101,66 +106,105 @@ class Retention:
         if self._due_s is None:
             # A clock that was wrong at the start has a moment to be set right.
             self._due_s = begun_s + LOOK_S
-        try:
-            if begun_s >= self._measure_s:
-                self._measure_s = begun_s + LOOK_S
+        if begun_s >= self._measure_s:
+            self._measure_s = begun_s + LOOK_S
+            with _going_on():
                 self._metrics.measure_ledger(self._store.size_bytes())
-            if begun_s >= self._due_s:
-                self._due_s = begun_s + LOOK_S
-                if self._drop_some(now_us, applied_sequence):
-                    ended_s = clock_s()
-                    self._due_s = ended_s + max(AGAIN_S, (ended_s - begun_s) / SHARE_MAX)
-        except (CommitUnknown, WriterFenced):
+        if begun_s < self._due_s:
+            return
+        self._due_s = begun_s + LOOK_S
+        has_more = self._drop(lambda: self._find_short(now_us, applied_sequence))
+        has_more |= self._drop(lambda: self._find_long(now_us))
+        if has_more:
+            ended_s = clock_s()
+            self._due_s = ended_s + max(AGAIN_S, (ended_s - begun_s) / SHARE_MAX)
+
+    def _drop(self, find: Callable[[], _Old]) -> bool:
+        """Drop what one part finds; tell whether there may be more of it."""
+        old = _Old({}, has_more=False)
+        with _going_on():
+            old = find()
+        try:
+            self._store.drop(old.keys)
+        except CommitUnknown:
             raise
         except LedgerUnavailable as error:
             log.warning("retention_waiting", error=str(error))
-        except Exception:
-            # What is old stays, and promises go on.
-            log.exception("retention_failed")
+            return False
+        self._metrics.count_dropped(
+            {str(table.name): len(each) for table, each in old.keys.items()}
+        )
+        if old.keys.get(schema.answer):
+            with _going_on():
+                self._store.forget_answers_before(self._old.first_answer())
+        return old.has_more
 
-    def _drop_some(self, now_us: int, applied_sequence: int) -> bool:
-        """Drop what one step takes; tell whether there may be more."""
+    def _find_short(self, now_us: int, applied_sequence: int) -> _Old:
         before_us = now_us - self._keep.short_us
-        answers = self._old.answers(before_us, PACK_COUNT)
+        packs = self._old.answers(before_us, PACK_COUNT, ANSWER_COUNT)
         holds = self._old.holds(before_us, ROW_COUNT)
         events = self._old.ledger_events(before_us, applied_sequence, ROW_COUNT)
-        before_us = min(now_us, self._claims_us()) - self._keep.long_us
+        return _Old(
+            {schema.answer: packs.numbers, schema.hold: holds, schema.ledger_event: events},
+            has_more=packs.has_more or ROW_COUNT in (len(holds), len(events)),
+        )
+
+    def _find_long(self, now_us: int) -> _Old:
+        before_us = min(now_us, self._passed_us()) - self._keep.long_us
         orders = self._old.orders(before_us, self._after_order, ORDER_COUNT)
         returns = self._old.returns(before_us, self._after_return, ORDER_COUNT)
         over = self._over(orders, before_us)
-        keys: dict[sa.Table, list[Any]] = {
-            schema.answer: answers,
-            schema.hold: holds,
-            schema.ledger_event: events,
-            schema.task: [task.id for order in over for task in order.tasks],
-            schema.returns: [return_id for order in over for return_id in order.returns]
-            + [row.id for row in returns if _is_over(row, before_us)],
-            schema.orders: [order.id for order in over],
-        }
-        self._store.drop(keys)
-        if answers:
-            self._store.forget_answers_before(self._old.first_answer())
-        self._metrics.count_dropped({str(table.name): len(some) for table, some in keys.items()})
+        theirs = [return_id for order in over for return_id in order.returns]
+        alone = [row.id for row in returns if _is_over(row, before_us)]
         # What was looked at and stays is passed over until the walk begins anew.
         self._after_order = self._after_return = BEGIN
         if len(orders) == ORDER_COUNT:
             self._after_order = Place(orders[-1].updated_us, orders[-1].id)
         if len(returns) == ORDER_COUNT:
             self._after_return = Place(returns[-1].created_us, returns[-1].id)
-        return (
-            len(answers) == PACK_COUNT
-            or ROW_COUNT in (len(holds), len(events))
-            or ORDER_COUNT in (len(orders), len(returns))
+        return _Old(
+            {
+                schema.task: [task.id for order in over for task in order.tasks],
+                schema.returns: theirs + alone,
+                schema.orders: [order.id for order in over],
+            },
+            has_more=ORDER_COUNT in (len(orders), len(returns)),
         )
 
     def _over(self, rows: Sequence[OrderRow], before_us: int) -> list[Order]:
         """Choose the orders of which no return is left to be dealt with."""
-        orders = [decode_order(row.document) for row in rows]
+        read = (_read(decode_order, row) for row in rows)
+        orders = [order for order in read if order is not None]
         returns = self._store.load_returns([each for order in orders for each in order.returns])
         kept = {row.id for row in returns.values() if not _is_over(row, before_us)}
         return [order for order in orders if kept.isdisjoint(order.returns)]
 
 
+class _Old(NamedTuple):
+    keys: dict[sa.Table, list[Any]]
+    has_more: bool
+
+
+@contextlib.contextmanager
+def _going_on() -> Iterator[None]:
+    """Go on whatever fails: nothing is written inside, what is old stays, and promises go on."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        log.warning("retention_waiting", error=str(error))
+    except Exception:
+        log.exception("retention_failed")
+
+
 def _is_over(row: ReturnRow, before_us: int) -> bool:
-    return_ = decode_return(row.document)
-    return return_.is_over() and return_.updated_us < before_us
+    return_ = _read(decode_return, row)
+    return return_ is not None and return_.is_over() and return_.updated_us < before_us
+
+
+def _read(decode: Callable[[bytes], T], row: OrderRow | ReturnRow) -> T | None:
+    """Read a document; one that cannot be read stays where it is."""
+    try:
+        return decode(row.document)
+    except msgspec.DecodeError:
+        log.exception("retention_failed", row=row.id)
+        return None

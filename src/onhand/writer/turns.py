@@ -97,7 +97,9 @@ class Turns:
         self._commit_trace: CommitTrace | None = None
         self._paused_until_s = 0.0
         self._gauges_at_s = 0.0
-        self._retention = Retention(opened.store, metrics, keep_of(settings), claims_us)
+        self._retention = Retention(
+            opened.store, metrics, keep_of(settings), self._background.passed_us
+        )
         self.waits_for: str | None = None
         """Why nothing is decided at the moment, if so."""
 

@@ -409,8 +409,9 @@ def test_old_rows_are_found_the_oldest_first_and_a_few_at_a_time(store):
     store.commit(Commit(ledger_published=5))
     assert old.holds(10, 9) == ["h000001", "h000003"]
     assert old.holds(10, 1) == ["h000001"]
-    assert old.answers(7, 9) == [3, 4]
-    assert old.answers(7, 1) == [3]
+    assert old.answers(7, 9, 9) == ([3, 4], False)
+    assert old.answers(7, 1, 9) == ([3], True)
+    assert old.answers(7, 9, 1) == ([3], True)
     assert old.first_answer() == 2
     assert old.ledger_events(10, 7, 9) == [1, 2, 3, 4, 5]
     assert old.ledger_events(10, 3, 9) == [1, 2, 3]

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from onhand.errors import CommitUnknown
-from onhand.ledger import OrderReads, OrderStore
+from onhand.ledger import OrderReads, OrderStore, schema
 from onhand.model.commands import CancelOrder, Fulfilment, OrderLine, PlaceOrder
 from onhand.model.return_commands import InspectedLine, InspectReturn, ReceivedLine, ReceiveReturn
 from onhand.writer import retention
@@ -20,15 +20,14 @@ DAY_US = 86_400_000_000
 def looks(monkeypatch):
     """Look every moment, at what a clock that the test sets says is old; give how often."""
     monkeypatch.setattr(retention, "LOOK_S", 0.02)
-    drop_some = retention.Retention._drop_some
+    find_long = retention.Retention._find_long
     looks = [0]
 
     def counted(*arguments):
-        has_more = drop_some(*arguments)
         looks[0] += 1
-        return has_more
+        return find_long(*arguments)
 
-    monkeypatch.setattr(retention.Retention, "_drop_some", counted)
+    monkeypatch.setattr(retention.Retention, "_find_long", counted)
     return looks
 
 
@@ -44,8 +43,9 @@ def set_day(shop, looks):
 
     def set_day(day):
         shop.clock.offset_us = day * DAY_US
-        _, claims = shop.writer._advisers
-        wait_until(lambda: claims.decided_us > shop.clock() - DAY_US)
+        shop.kit.stamp(shop.clock(), heartbeat_us=shop.clock())
+        background = shop.writer._turns._background
+        wait_until(lambda: background.passed_us() > shop.clock() - DAY_US)
         seen = looks[0]
         wait_until(lambda: looks[0] >= seen + 3)
 
@@ -164,8 +164,23 @@ def test_more_than_one_step_takes_is_dropped_step_by_step(shop, monkeypatch):
         cancel(shop, f"o-{each}")
         shop.hold(ttl_s=60)
     shop.clock.offset_us = 40 * DAY_US
+    shop.kit.stamp(shop.clock(), heartbeat_us=shop.clock())
     wait_until(lambda: (dropped(shop, "orders"), dropped(shop, "hold")) == (5, 5))
     assert all(OrderReads(shop.ledger).order(each) is not None for each in held)
+
+
+def test_a_document_that_cannot_be_read_stays_and_holds_nothing_up(shop, set_day):
+    """The others go, and the log says which one it is."""
+    reads = OrderReads(shop.ledger)
+    for each in ("damaged", "whole"):
+        placed(shop, each)
+        cancel(shop, each)
+    with shop.ledger.write() as connection:
+        damaged = schema.orders.update().where(schema.orders.c.id == "damaged")
+        connection.execute(damaged.values(document=b"{"))
+    set_day(31)
+    assert reads.order("whole") is None
+    assert reads.order("damaged") is not None
 
 
 def test_of_a_drop_nobody_knows_about_the_writer_asks_the_ledger(shop, set_day, monkeypatch):
