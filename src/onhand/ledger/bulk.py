@@ -146,16 +146,12 @@ def _padded(keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 @functools.cache
-def _by_keys(dialect_name: str, query: sa.Select[Any], column: sa.Column[Any], size: int) -> str:
-    return _compiled_for_keys(dialect_name, query, column, size)
+def _delete(dialect_name: str, table: Table, size: int) -> str:
+    return _by_keys(dialect_name, sa.delete(table), next(iter(table.columns)), size)
 
 
 @functools.cache
-def _delete(dialect_name: str, table: Table, size: int) -> str:
-    return _compiled_for_keys(dialect_name, sa.delete(table), next(iter(table.columns)), size)
-
-
-def _compiled_for_keys(
+def _by_keys(
     dialect_name: str, statement: sa.Select[Any] | sa.Delete, column: sa.Column[Any], size: int
 ) -> str:
     keys = [sa.bindparam(f"key_{index}", type_=column.type) for index in range(size)]

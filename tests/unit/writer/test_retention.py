@@ -126,7 +126,7 @@ def test_a_return_of_no_order_is_kept_from_its_last_change_on(shop, set_day):
 
 
 def test_rows_leave_however_many_ask(shop):
-    """Under commands that never pause, more than one step takes is dropped all the same."""
+    """Under commands that never pause, what is old is dropped all the same."""
     for _ in range(3):
         shop.hold(ttl_s=60)
     shop.clock.offset_us = 20 * DAY_US
