@@ -108,6 +108,8 @@ def test_dead_letters_raise_their_alert_and_it_ends(watched):
     """Events that are refused fire the alert with their reason, for as long as they are news."""
     deployment, prometheus = watched
     wait_until(lambda: not prometheus.firing("OnhandDeadLetters"), WAIT_S)
+    # What a server has counted before it was watched for so long is no news.
+    wait_until(lambda: prometheus.query(shortened('up{job="onhand"} offset 10m == 1')), WAIT_S)
     spoil(deployment, "of-another-age")
     (alert,) = wait_until(lambda: prometheus.firing("OnhandDeadLetters"), WAIT_S)
     assert alert["labels"]["reason"] == "too_late"
