@@ -2,6 +2,9 @@
 
 A hold never changes; a later state of it is another object under the same id. An order is worked on
 in a copy (:meth:`Order.copy`) that takes its place, so whoever holds one sees it as it was.
+
+Their documents leave out what is as by default: most of an order is, and each is written at every
+change. So a default is for good: another one would change the documents there are.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ STATUS_ORDER: Final[tuple[AllocationStatus, ...]] = (
 """From the least to the most finished; a line that is in several is called by the first."""
 
 
-class HeldLine(Struct, frozen=True, gc=False):
+class HeldLine(Struct, frozen=True, omit_defaults=True, gc=False):
     """Units reserved in one cell. ``group`` is where they may be moved to, None for nowhere."""
 
     sku: str
@@ -65,7 +68,7 @@ class HeldLine(Struct, frozen=True, gc=False):
     group: str | None = None
 
 
-class Hold(Struct, frozen=True, kw_only=True, gc=False):
+class Hold(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A reservation with an expiry.
 
     A request's line on a group may be placed on several cells: it is several lines here.
@@ -81,7 +84,7 @@ class Hold(Struct, frozen=True, kw_only=True, gc=False):
     moves: int = 0
 
 
-class Allocation(Struct, kw_only=True, gc=False):
+class Allocation(Struct, kw_only=True, omit_defaults=True, gc=False):
     """Units of one line of an order, bound to a location.
 
     Of ``quantity`` units, ``handed`` have left, ``cancelled`` and ``expired`` are given up, the
@@ -150,7 +153,7 @@ class Allocation(Struct, kw_only=True, gc=False):
         return counts
 
 
-class OrderedLine(Struct, frozen=True, kw_only=True, gc=False):
+class OrderedLine(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the customer asked for."""
 
     id: str
@@ -159,7 +162,7 @@ class OrderedLine(Struct, frozen=True, kw_only=True, gc=False):
     unit_price: float | None = None
 
 
-class Task(Struct, kw_only=True, gc=False):
+class Task(Struct, kw_only=True, omit_defaults=True, gc=False):
     """Work for one location: the allocations of one package or pickup.
 
     ``due_us`` is when it is promised. ``collect_by_us`` is set once it is ready.
@@ -188,7 +191,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     reason: str | None = None
 
 
-class Order(Struct, kw_only=True, gc=False):
+class Order(Struct, kw_only=True, omit_defaults=True, gc=False):
     """A customer's order with everything that was decided about it.
 
     ``refused`` lists (line, location) pairs that are not asked again; line ``*`` stands for all.
