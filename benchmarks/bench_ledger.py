@@ -2,8 +2,9 @@
 
 Bias: one writer that does nothing else, documents of about 300 bytes, keys of answers at random, as
 hashes are, on a ledger that holds ``held`` active holds with their answers already. PostgreSQL runs
-on the same cores as its client, with the settings it comes with. pgbench's rate is single-row
-updates of 16 clients, each on a condition, prepared, and on disk.
+on the same cores as its client, with the settings it comes with, after it has written its log once
+round. pgbench's rate is single-row updates of 16 clients, each on a condition, prepared, and on
+disk.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import psycopg
 import pytest
 
 from benchmarks.figures import state
+from benchmarks.kit.postgres import age
 from onhand.ledger import OrderStore, open_ledger
 from onhand.ledger.rows import AnswerRow, Commit, EventRow, HoldRow
 from onhand.settings import Settings
@@ -94,6 +96,7 @@ def durable_server():
     if binaries is None:
         pytest.skip("no PostgreSQL was found")
     with throwaway_server(binaries, fsync=True) as url:
+        age(url)
         yield url
 
 

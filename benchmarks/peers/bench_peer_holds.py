@@ -26,6 +26,7 @@ import pytest
 from benchmarks.bench_http_orders import CONNECTIONS, hold, measured
 from benchmarks.figures import state
 from benchmarks.kit.http_load import bare_server, run_load
+from benchmarks.kit.postgres import age
 from benchmarks.peers import medusa, redis_holds, update_holds
 from benchmarks.peers.scramble import HOT
 from benchmarks.peers.shop import HOLDS, Shop
@@ -55,8 +56,10 @@ def database() -> Iterator[str]:
     binaries = find_binaries()
     if binaries is None:
         pytest.skip(f"no PostgreSQL was found: {ADVICE}")
-    with throwaway_server(binaries, fsync=True) as server, new_database(server) as url:
-        yield url
+    with throwaway_server(binaries, fsync=True) as server:
+        age(server)
+        with new_database(server) as url:
+            yield url
 
 
 def compare(
