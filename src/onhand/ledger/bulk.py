@@ -21,14 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect, Table
     from sqlalchemy.sql import Executable
 
-SIZES: Final[dict[str, tuple[int, ...]]] = {
-    # Where statements run on Python's driver, each gives the interpreter lock away, and may wait
-    # for it beside a busy thread.
-    "sqlite": (256, 128, 64, *range(32, 0, -1)),
-    # These go in one round trip however many they are, and each is planned once a connection.
-    "postgresql": (256, 64, 16, 4, 1),
-}
-"""Rows of one upsert. More make it hardly cheaper."""
+SIZES: Final = (256, 128, 64, *range(32, 0, -1))
+"""Rows of one upsert. More make it hardly cheaper; the rows of most commits are one statement."""
 KEY_SIZES: Final = (1, 16, 64, 256, 1024)
 """Keys of one SELECT or DELETE; what a call leaves open is filled by repeating its last key."""
 
@@ -64,13 +58,13 @@ def upserts(
 
     Notes
     -----
-    O(rows). On SQLite one statement for up to 32 rows, and at most 3 beyond one for each 256.
+    O(rows). One statement for up to 32 rows, and at most 3 beyond one for each 256.
     """
     unique = {row[0]: row for row in rows}
     if len(unique) != len(rows):
         rows = list(unique.values())
     at = 0
-    for size in SIZES[dialect_name]:
+    for size in SIZES:
         while len(rows) - at >= size:
             chunk = rows[at : at + size]
             yield _upsert(dialect_name, table, size), tuple(chain.from_iterable(chunk))
@@ -97,7 +91,7 @@ def deletes(dialect_name: str, table: Table, keys: Sequence[Any]) -> Iterator[St
 def prepare(dialect_name: str, tables: Sequence[Table]) -> None:
     """Write the upserts of every size: milliseconds, better spent before than between."""
     for table in tables:
-        for size in SIZES[dialect_name]:
+        for size in SIZES:
             _upsert(dialect_name, table, size)
 
 

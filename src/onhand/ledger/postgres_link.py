@@ -35,6 +35,9 @@ class PostgresLink:
         self._place = place
         connection.autocommit = True
         connection.cursor_factory = psycopg.RawCursor
+        # A table has an upsert of each size: in all a few hundred, of which a hundred are kept
+        # prepared otherwise.
+        connection.prepared_max = None
         # By default the type of a parameter follows the size of its number, and each combination
         # of types would be a prepared statement of its own.
         connection.adapters.register_dumper(int, Int8Dumper)
