@@ -13,6 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from onhand.ledger import schema
+from onhand.simulation.promised import read_hold, read_order
 from tests.orders_rig import PLACES, SKUS
 
 HORIZON_DAYS = 90
@@ -30,8 +31,8 @@ class Ledgered:
 
     def __init__(self, ledger):
         with ledger.read() as connection:
-            self.holds = _documents(connection, schema.hold)
-            self.orders = _documents(connection, schema.orders)
+            self.holds = _documents(connection, schema.hold, read_hold)
+            self.orders = _documents(connection, schema.orders, read_order)
             self.order_rows = {
                 row.id: (row.status, row.is_open)
                 for row in connection.execute(
@@ -288,9 +289,9 @@ def open_units(allocation):
     return allocation["quantity"] - gone
 
 
-def _documents(connection, table):
+def _documents(connection, table, read):
     query = sa.select(table.c.document).order_by(table.c.id)
-    documents = map(json.loads, connection.execute(query).scalars())
+    documents = map(read, connection.execute(query).scalars())
     return {each["id"]: each for each in documents}
 
 

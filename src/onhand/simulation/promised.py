@@ -1,16 +1,19 @@
 """What is committed: the naive model of holds, orders, answers and movements.
 
 It takes the rows of each commit at the moment that the database has them for good, reads their
-documents as JSON, and sums up what they promise. It shares no code with the book.
+documents as JSON, and sums up what they promise. It shares no code with the book; of the model it
+takes the defaults, which documents leave out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from onhand.model.orders import Allocation, HeldLine, Hold, Order, OrderedLine, Task
 from onhand.simulation.faults import must
 
 if TYPE_CHECKING:
@@ -48,10 +51,10 @@ class Promised:
         self.commit_count += 1
         self.event_count += len(commit.events)
         for hold in commit.holds:
-            self._replace(self.holds, hold.id, msgspec.json.decode(hold.document))
+            self._replace(self.holds, hold.id, read_hold(hold.document))
             self.hold_rows[hold.id] = hold.document
         for order in commit.orders:
-            document = msgspec.json.decode(order.document)
+            document = read_order(order.document)
             check_order(document)
             self._replace(self.orders, order.id, document)
             self.order_rows[order.id] = order.document
@@ -87,6 +90,18 @@ class Promised:
         documents[its_id] = new
 
 
+def read_hold(document: bytes) -> dict[str, Any]:
+    """Read a hold with all its fields."""
+    return _in_full(document, Hold, {"lines": HeldLine})
+
+
+def read_order(document: bytes) -> dict[str, Any]:
+    """Read an order with all its fields."""
+    return _in_full(
+        document, Order, {"lines": OrderedLine, "allocations": Allocation, "tasks": Task}
+    )
+
+
 def open_units(allocation: dict[str, Any]) -> int:
     """Count the units of an allocation that have neither left nor been given up."""
     gone: int = allocation["handed"] + allocation["cancelled"] + allocation["expired"]
@@ -116,3 +131,23 @@ def _promises(document: dict[str, Any]) -> list[tuple[Cell, int]]:
     if document["status"] != "active":
         return []
     return [((line["sku"], line["location"]), line["quantity"]) for line in document["lines"]]
+
+
+def _in_full(
+    document: bytes, kind: type[msgspec.Struct], parts: dict[str, type[msgspec.Struct]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = _defaults(kind) | msgspec.json.decode(document)
+    for name, its_kind in parts.items():
+        found[name] = [_defaults(its_kind) | each for each in found[name]]
+    return found
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        field.name: field.default
+        if field.default is not msgspec.NODEFAULT
+        else field.default_factory()
+        for field in msgspec.structs.fields(kind)
+        if not field.required
+    }
