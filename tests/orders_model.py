@@ -1,8 +1,8 @@
 """The naive model of the order layer: what the ledger's documents say, summed up in dictionaries.
 
-It reads the rows as any program could, as JSON, and knows none of the order layer's own sums. What
-is reserved is what active holds and open allocations say, and what is on its way to supply; what is
-there is what the naive twin of supply says.
+It reads the rows as any program could, as JSON with the model's defaults for what is left out, and
+knows none of the order layer's own sums. What is reserved is what active holds and open allocations
+say, and what is on its way to supply; what is there is what the naive twin of supply says.
 """
 
 import json

@@ -58,7 +58,7 @@ def upserts(
 
     Notes
     -----
-    O(rows). One statement for up to 32 rows, and at most 3 beyond one for each 256.
+    O(rows). One statement for up to 32 rows, and at most 4 beyond one for each 256.
     """
     unique = {row[0]: row for row in rows}
     if len(unique) != len(rows):
