@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import NewTopic
 
 from onhand.errors import LogUnavailable, OffsetOutOfRange, SettingsError
+from onhand.log import kafka
 from onhand.log.base import NewRecord, now_us
 from onhand.log.kafka import KafkaLog
 from onhand.log.kafka_options import KafkaOptions
@@ -277,6 +278,30 @@ def test_secrets_are_not_shown():
     )
     assert "hunter2" not in f"{options} {options!r} {options.unavailable('hangs')}"
     assert options.producer()["sasl.password"] == "hunter2"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    ],
+)
+def test_offsets_are_asked_for_again_while_a_leader_moves(kafka_log, monkeypatch, code):
+    """A topic that was just created has none yet, or one that not all brokers know of."""
+    answers = [KafkaException(KafkaError(code))]
+    wait_offsets = kafka.wait_offsets
+
+    def wait_or_fail(*asked):
+        if answers:
+            raise answers.pop()
+        return wait_offsets(*asked)
+
+    monkeypatch.setattr(kafka, "wait_offsets", wait_or_fail)
+    assert kafka_log.end_offsets([LEDGER_0]) == {LEDGER_0: 0}
+    assert not answers
 
 
 @pytest.mark.kafka(real=True)
